@@ -1,0 +1,59 @@
+//! The contract between the pipeline and whatever does the hashing.
+
+use crate::primitives::{Hash256, Header, Trees};
+
+#[cfg(feature = "mine")]
+use super::SearchJob;
+
+/// Computes digests and searches nonces, in batches.
+///
+/// Every implementation gives the same answers as [`super::Reference`], bit for bit, on every
+/// input. A call cannot fail: a backend over fallible hardware falls back to the CPU and says so in
+/// its [`Tally`].
+pub trait Backend: Send + Sync {
+    /// `reference`, `cpu` or `gpu`.
+    fn name(&self) -> &'static str;
+
+    /// What does the work, for people: a processor or a graphics card.
+    fn device(&self) -> String;
+
+    /// The id of each header, in order.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    fn header_ids(&self, headers: &[Header], ids: &mut [Hash256]);
+
+    /// The root of each of Bitcoin's Merkle trees, in order: pairs are hashed with SHA-256d, an odd
+    /// last node is paired with itself.  (Bitcoin Core: `ComputeMerkleRoot`.)
+    ///
+    /// # Panics
+    /// If `roots` does not hold one place per tree.
+    fn merkle_roots(&self, trees: &Trees, roots: &mut [Hash256]);
+
+    /// The lowest nonce of the job's range that meets its target, if one does.
+    #[cfg(feature = "mine")]
+    fn search(&self, job: &SearchJob) -> Option<u32>;
+
+    /// How many nonces one call of [`Backend::search`] takes well: enough to keep the hardware
+    /// busy, few enough to return within a fraction of a second.
+    #[cfg(feature = "mine")]
+    fn search_span(&self) -> u32;
+
+    /// What happened so far that a report should mention.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+}
+
+/// What a backend over fallible hardware lived through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Batches that the CPU computed in the device's place.
+    pub fallbacks: u64,
+    /// Results of the device that the CPU computed again because of `--cross-check`.
+    pub cross_checked: u64,
+    /// Batches in which the device was caught with a wrong answer.
+    pub mismatches: u64,
+    /// Why the device is off, if it is.
+    pub off: Option<String>,
+}

@@ -1,0 +1,195 @@
+//! The contract between the guard and hardware that is not believed.
+//!
+//! A device computes digests and lists candidate nonces. It gives no verdict, it is never sent what
+//! the host expects, and whatever it returns is checked by [`super::Guarded`].
+
+use std::fmt;
+
+#[cfg(feature = "mine")]
+use crate::primitives::Target;
+use crate::primitives::{Hash256, Header, Trees};
+
+/// Hardware that hashes, and that may be wrong, late or gone.
+pub trait Device: Send {
+    /// What the hardware calls itself.
+    fn info(&self) -> &DeviceInfo;
+
+    /// The largest dispatches that the device takes.
+    fn limits(&self) -> DispatchLimits;
+
+    /// The id of each header.
+    ///
+    /// `ids` holds random bytes, which the device loads into its result buffer before it starts:
+    /// a kernel that writes nothing then returns noise, not yesterday's right answers.
+    ///
+    /// # Errors
+    /// If the device was lost, ran out of memory or out of time. `ids` then means nothing.
+    fn header_ids(&mut self, headers: &[Header], ids: &mut [Hash256]) -> Result<(), DeviceError>;
+
+    /// The root of each of Bitcoin's Merkle trees; `roots` holds random bytes, as above.
+    ///
+    /// # Errors
+    /// As for [`Device::header_ids`].
+    fn merkle_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError>;
+
+    /// Candidate nonces for two headers at once; `noise` fills the result buffer beforehand.
+    ///
+    /// # Errors
+    /// As for [`Device::header_ids`].
+    #[cfg(feature = "mine")]
+    fn search(
+        &mut self,
+        dispatch: &SearchDispatch,
+        noise: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<SearchResult, DeviceError>;
+
+    /// Opens the same device anew after an error.
+    ///
+    /// # Errors
+    /// If it does not come back.
+    fn rebuild(&mut self) -> Result<(), DeviceError>;
+}
+
+/// What kind of hardware a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceType {
+    /// A graphics card with memory of its own.
+    Discrete,
+    /// Graphics that share the processor's memory.
+    Integrated,
+    /// A device passed through to a virtual machine.
+    Virtual,
+    /// A driver that computes on the processor.
+    Software,
+    /// Anything else.
+    Other,
+}
+
+impl fmt::Display for DeviceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Discrete => "discrete",
+            Self::Integrated => "integrated",
+            Self::Virtual => "virtual",
+            Self::Software => "software",
+            Self::Other => "other",
+        })
+    }
+}
+
+/// How a device is named to people and on the command line.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    /// A stable name for `--device`: the API and the PCI address where there is one.
+    pub id: String,
+    /// The marketing name.
+    pub name: String,
+    /// The API it is reached through: `vulkan`, `metal`, `dx12`.
+    pub api: String,
+    /// What kind of hardware it is.
+    pub kind: DeviceType,
+    /// Driver name and version.
+    pub driver: String,
+    /// The PCI address, such as `0000:01:00.0`, if it has one.
+    pub pci: Option<String>,
+}
+
+/// The largest single dispatches of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DispatchLimits {
+    /// Headers in one call of [`Device::header_ids`].
+    pub headers: usize,
+    /// Leaves of all trees together in one call of [`Device::merkle_roots`].
+    pub leaves: usize,
+    /// Nonces in one call of [`Device::search`]; a multiple of the group size.
+    pub nonces: u32,
+}
+
+/// Why a device did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// There is no such device, or it cannot be opened.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The driver reset it, or it was unplugged.
+    #[error("device lost: {0}")]
+    Lost(String),
+    /// Its memory does not hold the batch.
+    #[error("device out of memory")]
+    OutOfMemory,
+    /// It did not finish in time.
+    #[error("device did not answer within {seconds} s")]
+    TimedOut {
+        /// How long the host waited.
+        seconds: u64,
+    },
+    /// The driver refused a command or a shader.
+    #[error("device refused the work: {0}")]
+    Refused(String),
+}
+
+/// Nonces that one workgroup of the search kernel tries.
+#[cfg(feature = "mine")]
+pub const SEARCH_GROUP: u32 = 256;
+
+/// Nonces that a search returns for each header; count and lowest stay exact beyond it.
+#[cfg(feature = "mine")]
+pub const HIT_LIST_CAPACITY: usize = 255;
+
+/// One dispatch of the search kernel: a stretch of nonces of the header that is mined, and one
+/// workgroup, somewhere among the others, that searches a decoy.
+///
+/// Workgroup `decoy_group` tries the nonces `decoy_first ..` of the decoy. Every other group tries
+/// the next [`SEARCH_GROUP`] nonces of the header, from `first` on; nonces from `first + count` on
+/// are not reported.
+#[cfg(feature = "mine")]
+#[derive(Clone, Copy, Debug)]
+pub struct SearchDispatch {
+    /// The header that is mined; its own nonce is ignored.
+    pub header: Header,
+    /// A nonce is a candidate if the most significant word of its id is at most this target's.
+    pub target: Target,
+    /// The first nonce to try.
+    pub first: u32,
+    /// How many nonces to try: at least one, and `first + count` is at most 2^32.
+    pub count: u32,
+    /// The header whose answers the host knows.
+    pub decoy: Header,
+    /// The target of the decoy.
+    pub decoy_target: Target,
+    /// The first nonce of the decoy to try, at most `2^32 - SEARCH_GROUP`.
+    pub decoy_first: u32,
+    /// Which workgroup, from zero on, searches the decoy: at most [`SearchDispatch::work_groups`].
+    pub decoy_group: u32,
+}
+
+#[cfg(feature = "mine")]
+impl SearchDispatch {
+    /// The number of workgroups that the mined header needs; the decoy takes one more.
+    #[must_use]
+    pub const fn work_groups(&self) -> u32 {
+        self.count.div_ceil(SEARCH_GROUP)
+    }
+}
+
+/// What one header's search found: candidates, which the host hashes again.
+#[cfg(feature = "mine")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hits {
+    /// How many candidates there are.
+    pub count: u32,
+    /// The lowest candidate; `u32::MAX` if there is none.
+    pub lowest: u32,
+    /// The candidates, in any order; no more than [`HIT_LIST_CAPACITY`] of them.
+    pub nonces: Vec<u32>,
+}
+
+/// What a search dispatch found.
+#[cfg(feature = "mine")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SearchResult {
+    /// Candidates of the header that is mined.
+    pub header: Hits,
+    /// Candidates of the decoy.
+    pub decoy: Hits,
+}

@@ -1,0 +1,21 @@
+//! Where hashing happens: one trait, several backends, one answer.
+//!
+//! - [`Backend`] is what the pipeline sees: batch-sized calls that always succeed and are right.
+//! - [`Reference`] is the definition of right, [`Cpu`] the fast path on every core.
+//! - A [`Device`] is hardware that may lie or fail.
+
+mod backend;
+mod cpu;
+mod device;
+mod reference;
+#[cfg(feature = "mine")]
+mod search;
+
+pub use backend::{Backend, Tally};
+pub use cpu::{Cpu, sha_instructions};
+pub use device::{Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits};
+#[cfg(feature = "mine")]
+pub use device::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};
+pub use reference::Reference;
+#[cfg(feature = "mine")]
+pub use search::SearchJob;

@@ -1,0 +1,3 @@
+//! blockmill
+pub mod compute;
+pub mod primitives;

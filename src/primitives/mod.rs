@@ -1,0 +1,15 @@
+//! The values every stage shares: hashes, headers, difficulty and work.
+//!
+//! Nothing here knows a network, a file or a device.
+
+mod hash;
+mod header;
+mod merkle;
+mod target;
+mod work;
+
+pub use hash::{Hash256, ParseHashError, sha256d};
+pub use header::Header;
+pub use merkle::{Trees, has_equal_siblings};
+pub use target::{CompactTarget, InvalidBits, Target};
+pub use work::Work;
