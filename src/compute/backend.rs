@@ -30,6 +30,15 @@ pub trait Backend: Send + Sync {
     /// If `roots` does not hold one place per tree.
     fn merkle_roots(&self, trees: &Trees, roots: &mut [Hash256]);
 
+    /// The right root of one tree, where a device's answer would cause a rejection.
+    ///
+    /// A backend that can be wrong computes it again on the CPU, and draws its conclusions if
+    /// `root` was not it.
+    fn confirm_merkle_root(&self, leaves: &[Hash256], root: Hash256) -> Hash256 {
+        let _ = leaves;
+        root
+    }
+
     /// The lowest nonce of the job's range that meets its target, if one does.
     #[cfg(feature = "mine")]
     fn search(&self, job: &SearchJob) -> Option<u32>;

@@ -171,7 +171,7 @@ fn hash_pair(left: &Hash256, right: &Hash256) -> Hash256 {
     hash_digest(state)
 }
 
-fn merkle_root(leaves: &[Hash256]) -> Hash256 {
+pub(super) fn merkle_root(leaves: &[Hash256]) -> Hash256 {
     let mut level = leaves.to_vec();
     while level.len() > 1 {
         level = if level.len() >= TREE_LEAVES_PER_TASK {

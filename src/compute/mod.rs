@@ -2,20 +2,29 @@
 //!
 //! - [`Backend`] is what the pipeline sees: batch-sized calls that always succeed and are right.
 //! - [`Reference`] is the definition of right, [`Cpu`] the fast path on every core.
-//! - A [`Device`] is hardware that may lie or fail.
+//! - A [`Device`] is hardware that may lie or fail. Only [`Guarded`] talks to one: it plants
+//!   known answers, checks what comes back, and lets the CPU redo what cannot be trusted.
+//! - [`select`] alone turns a wish into a backend.
 
 mod backend;
 mod cpu;
 mod device;
+mod guard;
+#[cfg(feature = "mine")]
+mod guarded_search;
 mod reference;
 #[cfg(feature = "mine")]
 mod search;
+pub mod select;
+mod selftest;
 
 pub use backend::{Backend, Tally};
 pub use cpu::{Cpu, sha_instructions};
 pub use device::{Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits};
 #[cfg(feature = "mine")]
 pub use device::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};
+pub use guard::{CrossCheck, Guarded};
 pub use reference::Reference;
 #[cfg(feature = "mine")]
 pub use search::SearchJob;
+pub use selftest::{SelfTestFailure, self_test};

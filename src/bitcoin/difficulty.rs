@@ -1,0 +1,91 @@
+//! Which difficulty a block must have.  (Bitcoin Core: `pow.cpp`.)
+
+use crate::chain::Ancestor;
+use crate::primitives::{CompactTarget, Target};
+
+use super::Params;
+
+/// What the difficulty rule says of a block's bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Required {
+    /// Exactly these bits.
+    Exactly(CompactTarget),
+    /// What one retarget can reach: the block it starts from lies before a trusted start.
+    Between { hardest: CompactTarget, easiest: CompactTarget },
+    /// Nothing: the blocks that decide lie before a trusted start.
+    Unknown,
+}
+
+/// The bits that a block of time `time` on `parent` must have.  (Core: `GetNextWorkRequired`.)
+pub(super) fn required_bits(params: &Params, time: u32, parent: Ancestor<'_>) -> Required {
+    if parent.is_trusted() {
+        return Required::Unknown;
+    }
+    let limit = params.pow_limit.to_compact();
+    if params.no_retargeting && params.genesis.bits() == limit {
+        // Where the difficulty starts at the limit and never changes, every rule below gives the
+        // limit; this spares the walk back through the period.
+        return Required::Exactly(limit);
+    }
+    if (parent.height() + 1).is_multiple_of(params.retarget_interval()) {
+        return retargeted(params, parent);
+    }
+    if !params.allow_min_difficulty {
+        return Required::Exactly(parent.bits());
+    }
+    let late = u64::from(parent.time()) + 2 * u64::from(params.target_spacing_s);
+    if u64::from(time) > late {
+        return Required::Exactly(limit);
+    }
+    last_real_bits(params, limit, parent)
+}
+
+/// The bits of the last block of the period that did not use the 20-minute rule.
+fn last_real_bits(params: &Params, limit: CompactTarget, parent: Ancestor<'_>) -> Required {
+    let mut block = parent;
+    while block.bits() == limit && !block.height().is_multiple_of(params.retarget_interval()) {
+        match block.parent() {
+            Some(before) if before.is_trusted() => return Required::Unknown,
+            Some(before) => block = before,
+            None => break,
+        }
+    }
+    Required::Exactly(block.bits())
+}
+
+/// The bits of the first block of a period, whose last block is `last`.
+/// (Core: `CalculateNextWorkRequired`.)
+fn retargeted(params: &Params, last: Ancestor<'_>) -> Required {
+    if params.no_retargeting {
+        return Required::Exactly(last.bits());
+    }
+    // Core's window is one block short: it spans 2015 intervals, from the first block of the
+    // period to its last.
+    let first = last.back(params.retarget_interval() - 1);
+    let Some(first) = first.filter(|first| !first.is_trusted()) else {
+        return step(params, last);
+    };
+    let timespan = params.target_timespan_s;
+    let actual = i64::from(last.time()) - i64::from(first.time());
+    let actual = actual.clamp(i64::from(timespan / 4), i64::from(timespan) * 4);
+    let actual = u32::try_from(actual).expect("clamped to a positive number below 2^32");
+    // BIP94: the last block of a period may have used the 20-minute rule, the first may not.
+    let base = if params.enforce_bip94 { first.bits() } else { last.bits() };
+    Required::Exactly(scaled(params, base, actual))
+}
+
+/// The range of a retarget whose window is not known whole.  (Core: `PermittedDifficultyTransition`.)
+fn step(params: &Params, last: Ancestor<'_>) -> Required {
+    if params.enforce_bip94 {
+        return Required::Unknown; // the base itself is unknown
+    }
+    Required::Between {
+        hardest: scaled(params, last.bits(), params.target_timespan_s / 4),
+        easiest: scaled(params, last.bits(), params.target_timespan_s.saturating_mul(4)),
+    }
+}
+
+fn scaled(params: &Params, bits: CompactTarget, actual_s: u32) -> CompactTarget {
+    let target: Target = bits.decode().expect("an accepted block has valid bits");
+    target.scaled(actual_s, params.target_timespan_s, params.pow_limit).to_compact()
+}

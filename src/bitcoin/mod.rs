@@ -1,0 +1,10 @@
+//! Bitcoin's consensus rules, as Bitcoin Core applies them, under Core's reject reasons.
+
+mod difficulty;
+mod header_rules;
+mod params;
+mod recognise;
+
+pub use header_rules::{FUTURE_MAX_S, HeaderRules, MEDIAN_BLOCKS, TIMEWARP_MAX_S};
+pub use params::{ActivationHeights, Network, Params, UnknownName};
+pub use recognise::network_of;

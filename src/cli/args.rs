@@ -1,0 +1,259 @@
+//! What can be typed, and the help that teaches it.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::bitcoin::Network;
+use crate::compute::CrossCheck;
+use crate::compute::select::Wish;
+use crate::dump::Kind;
+use crate::error::Error;
+
+use super::output::Format;
+
+/// Validates block chains, mines headers, and compares CPU and GPU.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = EXIT_CODES)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes (when several hold, the first of 130, 5, 4, 1, 3, 0):
+    0  valid, or done
+    1  at least one block was rejected, or nothing was found
+    2  the arguments make no sense
+    3  the input could not be judged whole
+    4  GPU and CPU disagreed
+    5  a device or a resource failed
+  130  interrupted";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Judge a dump of block headers by every rule of its network.
+    Validate(ValidateArgs),
+    /// Find the nonce of a block header.
+    #[cfg(feature = "mine")]
+    Grind(GrindArgs),
+    /// List what can compute here, and whether it computes right.
+    Devices(DevicesArgs),
+    /// Measure CPU and GPU on the same work, after comparing their answers.
+    Bench(BenchArgs),
+}
+
+const VALIDATE_HELP: &str = "\
+Examples:
+  blockmill validate headers.dat
+      Judge a file of 80-byte headers; network and kind are recognised.
+  blockmill validate part1.hdr.xz part2.hdr.zst
+      Several files are one chain; compressed ones are recognised too.
+  bitcoin-cli getblockheader \"$hash\" false | blockmill validate --network main --start-height 840000 -
+      Hex lines from a node, beginning in the middle of the chain.
+  blockmill validate --format json dump/ | jq .tip
+      A whole directory, as one JSON document.";
+
+#[derive(Debug, Args)]
+#[command(after_help = VALIDATE_HELP)]
+pub(super) struct ValidateArgs {
+    /// Files, directories, or - for standard input; together they are one chain, in this order.
+    #[arg(required = true, value_name = "DUMP")]
+    pub(super) dumps: Vec<PathBuf>,
+
+    /// main, testnet3, testnet4, signet or regtest; recognised where the dump shows it.
+    #[arg(long, value_name = "NAME")]
+    pub(super) network: Option<Network>,
+
+    /// How thorough to be; by default as the input allows. Headers allow `headers`.
+    #[arg(long, value_enum)]
+    pub(super) level: Option<Level>,
+
+    /// What the files hold, instead of recognising it: headers, hex.
+    #[arg(long, value_name = "KIND")]
+    pub(super) input: Option<Kind>,
+
+    /// The height of the first block, for a dump that does not begin at genesis: its parent, height
+    /// and difficulty are then taken on trust.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..4_000_000_000))]
+    pub(super) start_height: Option<u32>,
+
+    /// The clock to judge by, in seconds since 1970, instead of this computer's.
+    #[arg(long, value_name = "UNIXTIME")]
+    pub(super) now: Option<u64>,
+
+    /// Move a soft fork (bip34, dersig, cltv, csv, segwit) to another height; regtest only.
+    #[arg(long, value_name = "NAME@N", value_parser = activation_height)]
+    pub(super) activation_height: Vec<(String, u32)>,
+
+    #[command(flatten)]
+    pub(super) compute: ComputeArgs,
+
+    /// Headers hashed at a time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) batch: Option<u64>,
+
+    /// Compute this share of the GPU's results again on the CPU.
+    #[arg(long, value_name = "N%", value_parser = percentage)]
+    pub(super) cross_check: Option<CrossCheck>,
+
+    /// How many rejected blocks to list.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(super) rejections: u32,
+
+    /// How to write the report.
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: Format,
+}
+
+/// How thorough a validation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Level {
+    /// Proof of work, linkage, difficulty, times, versions, and the branch with the most work.
+    Headers,
+    /// All of that, and every rule on a block's own bytes.
+    Blocks,
+    /// All of that, and inputs, amounts and scripts.
+    Full,
+}
+
+/// What computes.
+#[derive(Debug, Args)]
+pub(super) struct ComputeArgs {
+    /// What computes; auto says what it took and why.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(super) backend: BackendName,
+
+    /// A device as `blockmill devices` prints it, a unique beginning of its id, or `software`.
+    #[arg(long, value_name = "ID")]
+    pub(super) device: Option<String>,
+
+    /// CPU threads; by default one for each core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+}
+
+/// A backend on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum BackendName {
+    /// The fastest for the job.
+    Auto,
+    /// Every core.
+    Cpu,
+    /// The best graphics card.
+    Gpu,
+    /// The naive definition of the answers, slow on purpose.
+    Reference,
+}
+
+impl ComputeArgs {
+    /// What the user wishes for.
+    pub(super) fn wish(&self) -> Result<Wish, Error> {
+        match (self.backend, &self.device) {
+            (BackendName::Auto | BackendName::Gpu, Some(id)) => Ok(Wish::Device(id.clone())),
+            (_, Some(_)) => Err(Error::usage("--device needs --backend gpu, or none")),
+            (BackendName::Auto, None) => Ok(Wish::Auto),
+            (BackendName::Cpu, None) => Ok(Wish::Cpu),
+            (BackendName::Gpu, None) => Ok(Wish::Gpu),
+            (BackendName::Reference, None) => Ok(Wish::Reference),
+        }
+    }
+
+    /// The number of threads, or zero for one per core.
+    pub(super) fn threads(&self) -> usize {
+        usize::from(self.threads.unwrap_or(0))
+    }
+}
+
+#[cfg(feature = "mine")]
+const GRIND_HELP: &str = "\
+Prints the 160 hex digits of the solved header and nothing else; the lowest nonce wins.
+
+Examples:
+  blockmill grind 0100000000…ffff7f2000000000
+      Try every nonce.
+  blockmill grind --from 2083000000 --count 1000000 0100000000…ffff001d00000000
+      Try a million of them.";
+
+#[cfg(feature = "mine")]
+#[derive(Debug, Args)]
+#[command(after_help = GRIND_HELP)]
+pub(super) struct GrindArgs {
+    /// An 80-byte header in hex; the nonce in it is ignored, the target is that of its bits.
+    #[arg(value_name = "HEX80")]
+    pub(super) header: String,
+
+    /// The first nonce to try.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) from: u32,
+
+    /// How many nonces to try; by default all that are left.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    pub(super) count: Option<u64>,
+
+    #[command(flatten)]
+    pub(super) compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevicesArgs {
+    /// How to write the list.
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: Format,
+}
+
+const BENCH_HELP: &str = "\
+Examples:
+  blockmill bench
+      Every suite on the CPU and on every graphics card.
+  blockmill bench --suite headers --device software
+      One suite, and the software adapter too, which never counts as a GPU.";
+
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_HELP)]
+pub(super) struct BenchArgs {
+    /// The suites to run; all of them by default.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(super) suite: Vec<SuiteName>,
+
+    /// A further device to measure, such as `software`; graphics cards are measured anyway.
+    #[arg(long, value_name = "ID")]
+    pub(super) device: Vec<String>,
+
+    /// CPU threads; by default one for each core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+
+    /// Shorter runs and fewer batch sizes, for a first impression.
+    #[arg(long)]
+    pub(super) quick: bool,
+
+    /// How to write the results.
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: Format,
+}
+
+/// A suite of `bench`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SuiteName {
+    /// Nonces tried for a header.
+    #[cfg(feature = "mine")]
+    Search,
+    /// Header ids.
+    Headers,
+    /// Nodes of Bitcoin's Merkle trees.
+    Merkle,
+}
+
+fn activation_height(text: &str) -> Result<(String, u32), String> {
+    let (name, height) = text.split_once('@').ok_or("write NAME@HEIGHT, such as bip34@2")?;
+    let height = height.parse().map_err(|_| format!("'{height}' is no height"))?;
+    Ok((name.into(), height))
+}
+
+fn percentage(text: &str) -> Result<CrossCheck, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    let percent = f64::from_str(number).map_err(|_| format!("'{text}' is no percentage"))?;
+    CrossCheck::percent(percent).ok_or_else(|| format!("{percent} % is not between 0 and 100"))
+}

@@ -1,0 +1,42 @@
+//! The command line: one file per command.
+//!
+//! Results go to stdout, everything else to stderr; progress only if stderr is a terminal.
+
+mod args;
+#[cfg(feature = "mine")]
+mod grind;
+mod interrupt;
+mod output;
+mod report;
+mod status;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::Error;
+use args::{Cli, Command};
+
+/// Parses the arguments, runs the command, and says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    // clap ends the process itself, with 2, when the arguments make no sense.
+    let ended = match Cli::parse().command {
+        Command::Validate(args) => validate::run(&args),
+        #[cfg(feature = "mine")]
+        Command::Grind(args) => grind::run(&args),
+        _ => Ok(5),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        // Whoever read the output has seen enough.
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            output::error(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

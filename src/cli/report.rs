@@ -1,0 +1,495 @@
+//! The report of `validate`: one document for programs, the same facts as text for people.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::chain::{BlockCounts, Outcome};
+use crate::compute::Backend;
+use crate::dump::{FileEntry, FileTable, Kind};
+use crate::error::Error;
+use crate::stages::{Trusted, Validation};
+use crate::verdict::Rejection;
+
+use super::output::{duration, grouped, scaled};
+
+/// The version of the JSON document. Keys may be added to it, none renamed.
+const SCHEMA: u32 = 1;
+
+/// The document, in the order in which it is written.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    schema: u32,
+    verdict: &'static str,
+    family: Option<&'static str>,
+    network: Option<String>,
+    chain_id: Option<String>,
+    level: &'static str,
+    tip: Option<TipReport>,
+    blocks: BlockReport,
+    side_branches: Vec<SideBranchReport>,
+    rejections: Vec<RejectionReport>,
+    rejections_omitted: u64,
+    not_checked: Vec<&'static str>,
+    trusted: Option<TrustReport>,
+    files: Vec<FileReport>,
+    backend: Option<BackendReport>,
+    timing: TimingReport,
+    error: Option<ErrorReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct TipReport {
+    height: u32,
+    hash: String,
+    chainwork: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct BlockReport {
+    seen: u64,
+    best_branch: u64,
+    side: u64,
+    orphans: u64,
+    unconnected: u64,
+    duplicates: u64,
+    rejected: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct SideBranchReport {
+    height: u32,
+    hash: String,
+    chainwork: String,
+    fork_height: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct RejectionReport {
+    rule: &'static str,
+    height: Option<u32>,
+    hash: String,
+    tx: Option<u32>,
+    file: Option<String>,
+    offset: Option<u64>,
+    expected: String,
+    found: String,
+}
+
+#[derive(Debug, Serialize)]
+struct TrustReport {
+    start_height: u32,
+    parent: String,
+    median_time_checked_from: u32,
+    retarget_checked_from: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileReport {
+    path: String,
+    kind: &'static str,
+    bytes: u64,
+    blocks: u64,
+    skipped: Vec<SkippedReport>,
+    skipped_more_bytes: u64,
+    torn: Option<TornReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct SkippedReport {
+    offset: u64,
+    bytes: u64,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct TornReport {
+    offset: u64,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct BackendReport {
+    name: &'static str,
+    device: String,
+    fallbacks: u64,
+    cross_checked: u64,
+    mismatches: u64,
+    off: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct TimingReport {
+    elapsed_s: f64,
+    busy_s: BusyReport,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct BusyReport {
+    read: f64,
+    hash: f64,
+    bodies: f64,
+    connect: f64,
+    append: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorReport {
+    kind: &'static str,
+    message: String,
+    file: Option<String>,
+    offset: Option<u64>,
+    #[serde(skip)]
+    exit_code: u8,
+}
+
+/// What the level leaves unchecked, by stable id and in words.
+const LEVEL_NOT_CHECKED: [(&str, &str); 3] = [
+    ("bodies", "transactions, Merkle roots and witness commitments"),
+    ("inputs", "spent outputs and amounts"),
+    ("scripts", "scripts and signatures"),
+];
+
+/// What a start on trust leaves unchecked.
+const TRUST_NOT_CHECKED: [(&str, &str); 4] = [
+    ("ancestry-of-start", "that the first block descends from genesis at this height"),
+    ("difficulty-at-start", "the difficulty of the first block, and what is derived from it"),
+    ("median-time-at-start", "the median time past of the first eleven blocks, but in part"),
+    ("first-retarget", "a retarget whose period began before the dump, but for its range"),
+];
+
+impl Report {
+    /// The report of a validation.
+    pub(super) fn of(validation: &Validation) -> Self {
+        let outcome = validation.outcome.as_ref();
+        let table = &validation.files;
+        let mut not_checked: Vec<_> = LEVEL_NOT_CHECKED.iter().map(|(id, _)| *id).collect();
+        if let Some(trusted) = &validation.trusted {
+            let ids = TRUST_NOT_CHECKED.iter().map(|(id, _)| *id);
+            let applies = |id: &&str| *id != "first-retarget" || trusted.retarget_from.is_some();
+            not_checked.extend(ids.filter(applies));
+        }
+        let mut report = Self {
+            family: Some("bitcoin"),
+            network: validation.params.as_ref().map(|params| params.name.clone()),
+            tip: outcome.map(|outcome| TipReport {
+                height: outcome.tip.height,
+                hash: outcome.tip.id.to_string(),
+                chainwork: outcome.tip.work.to_string(),
+            }),
+            blocks: outcome.map(|outcome| block_report(&outcome.blocks)).unwrap_or_default(),
+            side_branches: outcome.map(side_branches).unwrap_or_default(),
+            rejections: outcome.map(|outcome| rejections(outcome, table)).unwrap_or_default(),
+            rejections_omitted: outcome.map_or(0, |outcome| outcome.rejections_omitted),
+            not_checked,
+            trusted: validation.trusted.as_ref().map(trust_report),
+            files: table.entries().iter().map(file_report).collect(),
+            timing: TimingReport {
+                elapsed_s: 0.0,
+                busy_s: BusyReport {
+                    read: validation.busy.read.as_secs_f64(),
+                    hash: validation.busy.hash.as_secs_f64(),
+                    connect: validation.busy.connect.as_secs_f64(),
+                    ..BusyReport::default()
+                },
+            },
+            error: validation.error.as_ref().map(error_report),
+            ..Self::empty()
+        };
+        let whole = table.entries().iter().all(FileEntry::is_whole);
+        report.verdict = if report.blocks.rejected > 0 {
+            "rejected"
+        } else if report.error.is_some() || !whole || report.blocks.seen == 0 {
+            "incomplete"
+        } else {
+            "valid"
+        };
+        report
+    }
+
+    /// The report of a run that ended before anything was judged.
+    pub(super) fn failed(error: &Error) -> Self {
+        Self { error: Some(error_report(error)), ..Self::empty() }
+    }
+
+    fn empty() -> Self {
+        Self {
+            schema: SCHEMA,
+            verdict: "incomplete",
+            family: None,
+            network: None,
+            chain_id: None,
+            level: "headers",
+            tip: None,
+            blocks: BlockReport::default(),
+            side_branches: Vec::new(),
+            rejections: Vec::new(),
+            rejections_omitted: 0,
+            not_checked: Vec::new(),
+            trusted: None,
+            files: Vec::new(),
+            backend: None,
+            timing: TimingReport::default(),
+            error: None,
+        }
+    }
+
+    pub(super) fn elapsed(&mut self, elapsed: Duration) {
+        self.timing.elapsed_s = elapsed.as_secs_f64();
+    }
+
+    pub(super) fn computed_by(&mut self, backend: &dyn Backend) {
+        let tally = backend.tally();
+        self.backend = Some(BackendReport {
+            name: backend.name(),
+            device: backend.device(),
+            fallbacks: tally.fallbacks,
+            cross_checked: tally.cross_checked,
+            mismatches: tally.mismatches,
+            off: tally.off,
+        });
+    }
+
+    /// What people should hear of the device on stderr, whatever the format.
+    pub(super) fn warning(&self) -> Option<String> {
+        let backend = self.backend.as_ref()?;
+        let why = backend.off.as_ref()?;
+        Some(format!(
+            "{} was switched off and the CPU took over ({} batches): {why}",
+            backend.device, backend.fallbacks
+        ))
+    }
+
+    /// The first that holds of 5, 4, 1, 3, 0.
+    pub(super) fn exit_code(&self) -> u8 {
+        let error = self.error.as_ref().map(|error| error.exit_code);
+        let disagreed = self.backend.as_ref().is_some_and(|backend| backend.mismatches > 0);
+        match (error, disagreed, self.verdict) {
+            (Some(5), ..) => 5,
+            (_, true, _) => 4,
+            (.., "rejected") => 1,
+            (.., "incomplete") => 3,
+            _ => 0,
+        }
+    }
+
+    /// The report for people.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = String::new();
+        self.write_text(&mut text).expect("a string takes any text");
+        text
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        self.write_rejections(out)?;
+        self.write_files(out)?;
+        writeln!(out, "verdict    {}", self.verdict_in_words())?;
+        if let Some(network) = &self.network {
+            writeln!(out, "network    {network}")?;
+        }
+        writeln!(out, "level      headers: proof of work, links, difficulty, times, versions")?;
+        if let Some(tip) = &self.tip {
+            writeln!(out, "tip        height {}, {}", grouped(tip.height.into()), tip.hash)?;
+            writeln!(out, "chainwork  {}", tip.chainwork)?;
+        }
+        self.write_blocks(out)?;
+        self.write_trust(out)?;
+        let words = LEVEL_NOT_CHECKED.map(|(_, words)| words);
+        writeln!(out, "unchecked  {}", words.join("; "))?;
+        self.write_cost(out)
+    }
+
+    fn verdict_in_words(&self) -> String {
+        match self.verdict {
+            "rejected" => format!("REJECTED: {} break a rule", blocks(self.blocks.rejected)),
+            "incomplete" => "INCOMPLETE: the input could not be judged whole".into(),
+            _ => "valid: every byte accounted for, no block rejected".into(),
+        }
+    }
+
+    fn write_rejections(&self, out: &mut String) -> std::fmt::Result {
+        for rejection in &self.rejections {
+            let height = rejection.height.map_or("unknown".into(), |h| grouped(h.into()));
+            writeln!(out, "{}: block {} at height {height}", rejection.rule, rejection.hash)?;
+            if let (Some(file), Some(offset)) = (&rejection.file, rejection.offset) {
+                writeln!(out, "    in {file}, offset {offset}")?;
+            }
+            writeln!(out, "    expected {}", rejection.expected)?;
+            writeln!(out, "    found    {}", rejection.found)?;
+        }
+        if self.rejections_omitted > 0 {
+            writeln!(out, "... and {} more", blocks(self.rejections_omitted))?;
+        }
+        Ok(())
+    }
+
+    fn write_files(&self, out: &mut String) -> std::fmt::Result {
+        for file in &self.files {
+            for skipped in &file.skipped {
+                writeln!(
+                    out,
+                    "skipped: {}, offset {}, {} bytes: {}",
+                    file.path, skipped.offset, skipped.bytes, skipped.why
+                )?;
+            }
+            if file.skipped_more_bytes > 0 {
+                writeln!(out, "skipped: {}, {} bytes more", file.path, file.skipped_more_bytes)?;
+            }
+            if let Some(torn) = &file.torn {
+                writeln!(
+                    out,
+                    "torn: {}, offset {}: the last {} bytes are no whole header",
+                    file.path, torn.offset, torn.bytes
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_blocks(&self, out: &mut String) -> std::fmt::Result {
+        let counts = &self.blocks;
+        let others = [
+            (counts.side, "on side branches"),
+            (counts.orphans, "orphans"),
+            (counts.unconnected, "unconnected"),
+            (counts.duplicates, "duplicates"),
+            (counts.rejected, "rejected"),
+        ];
+        write!(
+            out,
+            "blocks     {} seen, {} on the best branch",
+            grouped(counts.seen),
+            grouped(counts.best_branch)
+        )?;
+        for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+            write!(out, ", {} {what}", grouped(count))?;
+        }
+        writeln!(out)?;
+        for branch in &self.side_branches {
+            writeln!(
+                out,
+                "branch     forks after height {}, ends at height {}, {}",
+                grouped(branch.fork_height.into()),
+                grouped(branch.height.into()),
+                branch.hash
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_trust(&self, out: &mut String) -> std::fmt::Result {
+        let Some(trusted) = &self.trusted else { return Ok(()) };
+        writeln!(
+            out,
+            "trusted    the parent {} of height {}, its time and the difficulty after it",
+            trusted.parent,
+            grouped((trusted.start_height - 1).into())
+        )?;
+        for (id, words) in TRUST_NOT_CHECKED {
+            if self.not_checked.contains(&id) {
+                writeln!(out, "           not checked: {words}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_cost(&self, out: &mut String) -> std::fmt::Result {
+        if let Some(backend) = &self.backend {
+            write!(out, "backend    {}, {}", backend.name, backend.device)?;
+            if backend.cross_checked > 0 {
+                write!(out, ", {} results cross-checked", grouped(backend.cross_checked))?;
+            }
+            if backend.mismatches > 0 {
+                write!(out, ", {} BATCHES WITH WRONG ANSWERS", grouped(backend.mismatches))?;
+            }
+            writeln!(out)?;
+        }
+        let elapsed = self.timing.elapsed_s;
+        let rate = self.blocks.seen as f64 / elapsed.max(1e-9);
+        writeln!(out, "time       {}, {}headers/s", duration(elapsed), scaled(rate))
+    }
+}
+
+fn blocks(count: u64) -> String {
+    format!("{} block{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+fn block_report(counts: &BlockCounts) -> BlockReport {
+    BlockReport {
+        seen: counts.seen,
+        best_branch: counts.best_branch,
+        side: counts.side,
+        orphans: counts.orphans,
+        unconnected: counts.unconnected,
+        duplicates: counts.duplicates,
+        rejected: counts.rejected,
+    }
+}
+
+fn side_branches(outcome: &Outcome) -> Vec<SideBranchReport> {
+    let branches = outcome.side_branches.iter();
+    branches
+        .map(|branch| SideBranchReport {
+            height: branch.tip.height,
+            hash: branch.tip.id.to_string(),
+            chainwork: branch.tip.work.to_string(),
+            fork_height: branch.fork_height,
+        })
+        .collect()
+}
+
+fn rejections(outcome: &Outcome, table: &FileTable) -> Vec<RejectionReport> {
+    outcome.rejections.iter().map(|rejection| rejection_report(rejection, table)).collect()
+}
+
+fn rejection_report(rejection: &Rejection, table: &FileTable) -> RejectionReport {
+    let place = table.place(rejection.position);
+    RejectionReport {
+        rule: rejection.violation.rule().id(),
+        height: rejection.height,
+        hash: rejection.id.to_string(),
+        tx: None,
+        file: place.as_ref().map(|place| place.path.display().to_string()),
+        offset: place.map(|place| place.offset),
+        expected: rejection.violation.expected(),
+        found: rejection.violation.found(),
+    }
+}
+
+fn trust_report(trusted: &Trusted) -> TrustReport {
+    TrustReport {
+        start_height: trusted.height,
+        parent: trusted.parent.to_string(),
+        median_time_checked_from: trusted.median_from,
+        retarget_checked_from: trusted.retarget_from,
+    }
+}
+
+fn file_report(entry: &FileEntry) -> FileReport {
+    let skipped = entry.skipped.iter().map(|skipped| SkippedReport {
+        offset: skipped.offset,
+        bytes: skipped.bytes,
+        why: skipped.why.clone(),
+    });
+    FileReport {
+        path: entry.path.display().to_string(),
+        kind: Kind::name(entry.kind),
+        bytes: entry.bytes,
+        blocks: entry.blocks,
+        skipped: skipped.collect(),
+        skipped_more_bytes: entry.skipped_more_bytes,
+        torn: entry.torn.map(|torn| TornReport { offset: torn.offset, bytes: torn.bytes }),
+    }
+}
+
+fn error_report(error: &Error) -> ErrorReport {
+    let place = error.place();
+    ErrorReport {
+        kind: error.kind(),
+        message: error.to_string(),
+        file: place.map(|place| place.path.display().to_string()),
+        offset: place.map(|place| place.offset),
+        exit_code: error.exit_code(),
+    }
+}

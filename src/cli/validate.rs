@@ -1,0 +1,144 @@
+//! `blockmill validate`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::bitcoin::Params;
+use crate::compute::select::{Job, Wish, select};
+use crate::compute::{Backend, CrossCheck};
+use crate::dump::{Inputs, Kind, Progress};
+use crate::error::{Error, Place};
+use crate::stages::{Options, Validation, validate_headers};
+
+use super::args::{Level, ValidateArgs};
+use super::interrupt::{EXIT_CODE, on_interrupt};
+use super::output::{self, Format, duration, grouped, scaled};
+use super::report::Report;
+use super::status::Status;
+
+/// Headers in a batch: on the CPU what fits its caches, on a device what keeps it busy.
+const CPU_BATCH: usize = 1 << 12;
+const GPU_BATCH: usize = 1 << 17;
+
+pub(super) fn run(args: &ValidateArgs) -> Result<u8, Error> {
+    let start = Instant::now();
+    let progress = Arc::new(Progress::default());
+    end_on_interrupt(&progress);
+    let mut backend = None;
+    let (mut report, error) = match judge(args, &progress, &mut backend) {
+        Ok(validation) => (Report::of(&validation), validation.error),
+        Err(Error::Interrupted) => {
+            output::note(&how_far(&progress));
+            return Ok(EXIT_CODE);
+        }
+        // Without a report to go with, `main` writes the error.
+        Err(error) if args.format == Format::Human || error.exit_code() == 2 => return Err(error),
+        Err(error) => (Report::failed(&error), Some(error)),
+    };
+    report.elapsed(start.elapsed());
+    if let Some(backend) = &backend {
+        report.computed_by(&**backend);
+    }
+    if let Some(warning) = report.warning() {
+        output::warning(&warning);
+    }
+    if let Some(error) = error {
+        output::error(&error.to_string());
+    }
+    match args.format {
+        Format::Json => output::print_json(&report)?,
+        Format::Human => output::print(&report.to_text())?,
+    }
+    Ok(report.exit_code())
+}
+
+fn judge(
+    args: &ValidateArgs,
+    progress: &Arc<Progress>,
+    backend: &mut Option<Box<dyn Backend>>,
+) -> Result<Validation, Error> {
+    let wish = args.compute.wish()?;
+    let inputs = Inputs::open(&args.dumps, args.input, Arc::clone(progress))?;
+    level_is_possible(args.level, &inputs)?;
+    let cross_check = args.cross_check.unwrap_or(CrossCheck::OFF);
+    let selected = select(&wish, Job::Validate, args.compute.threads(), cross_check)?;
+    if let Some(note) = selected.note
+        && wish == Wish::Auto
+        && args.format == Format::Human
+    {
+        output::note(&note);
+    }
+    let backend = &**backend.insert(selected.backend);
+    let options = Options {
+        network: args.network.map(Params::of),
+        activation_heights: args.activation_height.clone(),
+        start_height: args.start_height,
+        now: args.now.unwrap_or_else(system_time),
+        batch: batch_size(args, backend),
+        overlap: args.compute.threads != Some(1),
+        rejections_max: args.rejections as usize,
+    };
+    let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
+    validate_headers(inputs, backend, &options, progress)
+}
+
+fn batch_size(args: &ValidateArgs, backend: &dyn Backend) -> usize {
+    let default = if backend.name() == "gpu" { GPU_BATCH } else { CPU_BATCH };
+    args.batch.map_or(default, |batch| usize::try_from(batch).unwrap_or(usize::MAX))
+}
+
+fn system_time() -> u64 {
+    // A clock before 1970 is one that was never set: every block is then too new, and says so.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Headers can be judged at level `headers` alone, and bodies cannot be judged yet.
+fn level_is_possible(level: Option<Level>, inputs: &Inputs) -> Result<(), Error> {
+    for (kind, path) in inputs.kinds() {
+        let place = Place { path: path.into(), offset: 0 };
+        if matches!(kind, Kind::Blk | Kind::Block) {
+            let what = if kind == Kind::Blk { "Bitcoin block file" } else { "raw Bitcoin block" };
+            let why = format!("a {what}; this version validates chains of headers");
+            return Err(Error::NotRecognised { place, why });
+        }
+        if let Some(level @ (Level::Blocks | Level::Full)) = level {
+            let level = if level == Level::Blocks { "blocks" } else { "full" };
+            let message = format!(
+                "--level {level} needs block bodies, and {} holds headers alone",
+                path.display()
+            );
+            return Err(Error::Usage { message, place: Some(place) });
+        }
+    }
+    Ok(())
+}
+
+fn status_line(progress: Arc<Progress>, total: Option<u64>) -> Status {
+    Status::start(move |elapsed| {
+        let bytes = progress.bytes.load(Relaxed);
+        let blocks = progress.blocks.load(Relaxed);
+        let rate = blocks as f64 / elapsed;
+        let read = match total.filter(|&total| total > 0) {
+            Some(total) => {
+                let left = total.saturating_sub(bytes) as f64 * elapsed / (bytes.max(1) as f64);
+                let percent = 100.0 * bytes as f64 / total as f64;
+                format!("{percent:.0} % of {}B, {} left", scaled(total as f64), duration(left))
+            }
+            None => format!("{}B read", scaled(bytes as f64)),
+        };
+        let height = grouped(progress.height.load(Relaxed));
+        let blocks = grouped(blocks);
+        format!("height {height} · {blocks} headers · {}headers/s · {read}", scaled(rate))
+    })
+}
+
+fn end_on_interrupt(progress: &Arc<Progress>) {
+    let (stopped, last) = (Arc::clone(progress), Arc::clone(progress));
+    on_interrupt(move || stopped.stop.store(true, Relaxed), Arc::new(move || how_far(&last)));
+}
+
+fn how_far(progress: &Progress) -> String {
+    let blocks = grouped(progress.blocks.load(Relaxed));
+    format!("interrupted after {blocks} headers; nothing was written")
+}

@@ -1,0 +1,159 @@
+//! Turns what the user wishes for into a backend.
+
+use crate::error::Error;
+
+use super::{Backend, Cpu, CrossCheck, Reference};
+#[cfg(feature = "gpu")]
+use super::{Device, DeviceType, Guarded, gpu};
+
+/// Which backend the user asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Whatever is fastest for the job.
+    Auto,
+    /// The naive definition.
+    Reference,
+    /// Every core.
+    Cpu,
+    /// The best graphics card.
+    Gpu,
+    /// A device by the id that `devices` prints, a unique prefix of it, or `software`.
+    Device(String),
+}
+
+/// What the backend is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Hashing what was read: moves much for little arithmetic.
+    Validate,
+    /// Searching nonces: moves nothing.
+    Search,
+}
+
+/// A backend, and why it was taken if the user left it open.
+pub struct Selected {
+    /// The backend.
+    pub backend: Box<dyn Backend>,
+    /// One line that says what `auto` took and why.
+    pub note: Option<String>,
+}
+
+/// The name by which software adapters are taken.
+pub const SOFTWARE: &str = "software";
+
+/// Picks, opens and tests a backend; `threads` is zero for one per core.
+///
+/// # Errors
+/// If the wish cannot be fulfilled, with the reason.
+pub fn select(
+    wish: &Wish,
+    job: Job,
+    threads: usize,
+    cross_check: CrossCheck,
+) -> Result<Selected, Error> {
+    let cpu = Cpu::new(threads).map_err(|error| Error::Device(format!("no threads: {error}")))?;
+    let given = |backend: Box<dyn Backend>| Ok(Selected { backend, note: None });
+    match wish {
+        Wish::Reference => given(Box::new(Reference)),
+        Wish::Cpu => given(Box::new(cpu)),
+        Wish::Gpu => given(gpu_backend(None, cpu, cross_check)?),
+        Wish::Device(id) => given(gpu_backend(Some(id), cpu, cross_check)?),
+        Wish::Auto => Ok(auto(job, cpu, cross_check)),
+    }
+}
+
+fn auto(job: Job, cpu: Cpu, cross_check: CrossCheck) -> Selected {
+    if job == Job::Validate {
+        let why = "no crossover is measured yet, and moving headers to a GPU costs more than \
+                   hashing them";
+        return Selected { backend: Box::new(cpu), note: Some(format!("backend: cpu ({why})")) };
+    }
+    let threads = cpu.threads();
+    match gpu_backend(None, cpu, cross_check) {
+        Ok(backend) => {
+            let why = "a GPU searches fastest and passed its self-test";
+            let note = format!("backend: gpu, {} ({why})", backend.device());
+            Selected { backend, note: Some(note) }
+        }
+        Err(error) => {
+            let cpu = Cpu::new(threads).expect("the same threads were there a moment ago");
+            let note = format!("backend: cpu ({error})");
+            Selected { backend: Box::new(cpu), note: Some(note) }
+        }
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpu_backend(_: Option<&str>, _: Cpu, _: CrossCheck) -> Result<Box<dyn Backend>, Error> {
+    Err(Error::Device("this build has no GPU backend (feature `gpu`)".into()))
+}
+
+/// The device called `id`, or the best graphics card, tested and guarded.
+#[cfg(feature = "gpu")]
+fn gpu_backend(
+    id: Option<&str>,
+    cpu: Cpu,
+    cross_check: CrossCheck,
+) -> Result<Box<dyn Backend>, Error> {
+    let adapters = gpu::adapters();
+    let adapter = match id {
+        Some(id) => named(&adapters, id)?,
+        None => best(&adapters)?,
+    };
+    let name = adapter.info().id.clone();
+    let device = adapter.open().map_err(|error| Error::Device(format!("{name}: {error}")))?;
+    let guarded = Guarded::new(Box::new(device), cpu, cross_check);
+    let guarded = guarded.map_err(|failure| Error::Device(format!("{name}: {failure}")))?;
+    Ok(Box::new(guarded))
+}
+
+/// The adapter with this id, or whose id alone begins so.
+#[cfg(feature = "gpu")]
+fn named<'a>(adapters: &'a [gpu::Adapter], id: &str) -> Result<&'a gpu::Adapter, Error> {
+    let known = || {
+        let ids: Vec<_> = adapters.iter().map(|adapter| adapter.info().id.as_str()).collect();
+        if ids.is_empty() {
+            "there is none".into()
+        } else {
+            format!("there are: {}", ids.join(", "))
+        }
+    };
+    if id == SOFTWARE {
+        let software = adapters.iter().find(|adapter| adapter.info().kind == DeviceType::Software);
+        return software.ok_or_else(|| Error::Device(format!("no software adapter; {}", known())));
+    }
+    if let Some(exact) = adapters.iter().find(|adapter| adapter.info().id == id) {
+        return Ok(exact);
+    }
+    let mut matches = adapters.iter().filter(|adapter| adapter.info().id.starts_with(id));
+    match (matches.next(), matches.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(Error::Device(format!("no device '{id}'; {}", known()))),
+        (Some(_), Some(_)) => {
+            Err(Error::Device(format!("'{id}' names several devices; {}", known())))
+        }
+    }
+}
+
+/// The first discrete adapter, else the first that is no software.
+#[cfg(feature = "gpu")]
+fn best(adapters: &[gpu::Adapter]) -> Result<&gpu::Adapter, Error> {
+    let rank = |adapter: &&gpu::Adapter| match adapter.info().kind {
+        DeviceType::Discrete => Some(0),
+        DeviceType::Integrated => Some(1),
+        DeviceType::Virtual => Some(2),
+        DeviceType::Other => Some(3),
+        DeviceType::Software => None,
+    };
+    let best = adapters.iter().filter(|adapter| rank(adapter).is_some()).min_by_key(rank);
+    best.ok_or_else(|| {
+        let software = adapters.iter().find(|adapter| rank(adapter).is_none());
+        Error::Device(match software {
+            Some(adapter) => format!(
+                "no GPU; the software adapter {} is used only when named (--device {SOFTWARE})",
+                adapter.info().id
+            ),
+            None => "no GPU: no driver offers an adapter".into(),
+        })
+    })
+}

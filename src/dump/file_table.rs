@@ -1,0 +1,110 @@
+//! The files of a dump, what was found in each, and which file a position belongs to.
+
+use std::path::PathBuf;
+
+use crate::error::Place;
+use crate::verdict::Position;
+
+use super::Kind;
+
+/// A range of bytes that holds no block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its first byte in the decompressed file.
+    pub offset: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// What it is.
+    pub why: String,
+}
+
+/// A record that the end of the file cuts short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// Its first byte in the decompressed file.
+    pub offset: u64,
+    /// How many bytes of it there are.
+    pub bytes: u64,
+}
+
+/// What was found in a file.
+#[derive(Clone, Debug)]
+pub struct FileEntry {
+    /// The file as the user named it; `-` is standard input.
+    pub path: PathBuf,
+    /// What it holds.
+    pub kind: Kind,
+    /// Its decompressed length, as far as it was read.
+    pub bytes: u64,
+    /// The blocks in it.
+    pub blocks: u64,
+    /// The first ranges that hold no block, no more than [`FileEntry::SKIPPED_MAX`].
+    pub skipped: Vec<Skipped>,
+    /// Bytes in further such ranges.
+    pub skipped_more_bytes: u64,
+    /// A record that the end of the file cuts short.
+    pub torn: Option<Torn>,
+    /// Where the file begins in the whole input.
+    pub(super) start: Position,
+}
+
+impl FileEntry {
+    /// How many skipped ranges of one file are listed.
+    pub const SKIPPED_MAX: usize = 1000;
+
+    pub(super) const fn new(path: PathBuf, kind: Kind, start: Position) -> Self {
+        Self {
+            path,
+            kind,
+            bytes: 0,
+            blocks: 0,
+            skipped: Vec::new(),
+            skipped_more_bytes: 0,
+            torn: None,
+            start,
+        }
+    }
+
+    /// Notes a range that holds no block; neighbours of one kind become one range.
+    pub(super) fn skip(&mut self, offset: u64, bytes: u64, why: &str) {
+        if let Some(last) = self.skipped.last_mut()
+            && last.offset + last.bytes == offset
+            && last.why == why
+        {
+            last.bytes += bytes;
+        } else if self.skipped.len() < Self::SKIPPED_MAX {
+            self.skipped.push(Skipped { offset, bytes, why: why.into() });
+        } else {
+            self.skipped_more_bytes += bytes;
+        }
+    }
+
+    /// Whether every byte of the file was accounted for; a file that a directory merely contains
+    /// is no part of the dump.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.kind == Kind::Other || (self.skipped.is_empty() && self.torn.is_none())
+    }
+}
+
+/// The files of a dump in the order of the input.
+#[derive(Clone, Debug, Default)]
+pub struct FileTable {
+    pub(super) entries: Vec<FileEntry>,
+}
+
+impl FileTable {
+    /// The files.
+    #[must_use]
+    pub fn entries(&self) -> &[FileEntry] {
+        &self.entries
+    }
+
+    /// The file and the offset of a position in the whole input.
+    #[must_use]
+    pub fn place(&self, position: Position) -> Option<Place> {
+        let after = self.entries.partition_point(|entry| entry.start <= position);
+        let entry = self.entries.get(after.checked_sub(1)?)?;
+        Some(Place { path: entry.path.clone(), offset: position.0 - entry.start.0 })
+    }
+}

@@ -1,0 +1,108 @@
+//! What keeps blockmill from judging. A rejected block is a verdict, not an error.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failure, by what the user can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The question cannot be answered as it was put.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong with it, and what would be right.
+        message: String,
+        /// The place in the input that shows it.
+        place: Option<Place>,
+    },
+    /// The operating system or a decompressor gave up.
+    #[error("{place}: {source}")]
+    Unreadable {
+        /// Where reading ended.
+        place: Place,
+        /// Why.
+        source: io::Error,
+    },
+    /// The input is nothing that blockmill reads.
+    #[error("{place}: {why}")]
+    NotRecognised {
+        /// Where it differs from everything known.
+        place: Place,
+        /// What it looks like instead.
+        why: String,
+    },
+    /// Nothing in the input connects to the chain.
+    #[error("{message}")]
+    NothingConnects {
+        /// What might help.
+        message: String,
+        /// The first block of the input.
+        place: Option<Place>,
+    },
+    /// A device or a resource was asked for and is not there.
+    #[error("{0}")]
+    Device(String),
+    /// The report could not be written.
+    #[error("cannot write the report: {0}")]
+    Output(io::Error),
+    /// The user ended the work.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A byte of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file as the user named it; `-` is standard input.
+    pub path: PathBuf,
+    /// The offset in the decompressed file.
+    pub offset: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, offset {}", self.path.display(), self.offset)
+    }
+}
+
+impl Error {
+    /// A stable name for the report.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Usage { .. } => "usage",
+            Self::Unreadable { .. } => "unreadable",
+            Self::NotRecognised { .. } => "not-recognised",
+            Self::NothingConnects { .. } => "nothing-connects",
+            Self::Device(_) => "device",
+            Self::Output(_) => "output",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The exit code of the process.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } => 2,
+            Self::Unreadable { .. } | Self::NotRecognised { .. } | Self::NothingConnects { .. } => {
+                3
+            }
+            Self::Device(_) | Self::Output(_) => 5,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The place in the input, if there is one.
+    #[must_use]
+    pub const fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Unreadable { place, .. } | Self::NotRecognised { place, .. } => Some(place),
+            Self::Usage { place, .. } | Self::NothingConnects { place, .. } => place.as_ref(),
+            Self::Device(_) | Self::Output(_) | Self::Interrupted => None,
+        }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), place: None }
+    }
+}

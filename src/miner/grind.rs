@@ -1,0 +1,67 @@
+//! The search for one header's nonce, in stretches that can be interrupted.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use crate::compute::{Backend, SearchJob};
+use crate::primitives::{Header, Target};
+
+/// A header and the nonces to try.
+#[derive(Clone, Copy, Debug)]
+pub struct Grind {
+    /// The header; its own nonce is ignored.
+    pub header: Header,
+    /// What its id must meet.
+    pub target: Target,
+    /// The first nonce to try.
+    pub first: u32,
+    /// The last nonce to try, not below the first.
+    pub last: u32,
+}
+
+/// How a grind ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// With the solved header, of the lowest winning nonce.
+    Found(Header),
+    /// Without a solution in the range.
+    Exhausted,
+    /// Before the end of the range, because it was told to.
+    Stopped,
+}
+
+impl Grind {
+    /// The number of nonces in the range.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        u64::from(self.last) - u64::from(self.first) + 1
+    }
+
+    /// The nonce after the first `tried`, if the range has one.
+    #[must_use]
+    pub fn next_after(&self, tried: u64) -> Option<u32> {
+        let next = u64::from(self.first) + tried;
+        u32::try_from(next).ok().filter(|next| *next <= self.last)
+    }
+
+    /// Tries one stretch after the other, lowest nonces first; raises `tried` after each, and ends
+    /// early once `stop` is set.
+    pub fn run(&self, backend: &dyn Backend, tried: &AtomicU64, stop: &AtomicBool) -> Ground {
+        let span = backend.search_span().max(1);
+        let mut done = 0;
+        while let Some(first) = self.next_after(done) {
+            if stop.load(Relaxed) {
+                return Ground::Stopped;
+            }
+            let last = first.saturating_add(span - 1).min(self.last);
+            let job = SearchJob { header: self.header, target: self.target, first, last };
+            if let Some(nonce) = backend.search(&job) {
+                // Whatever found it, the CPU has the last word.
+                assert!(job.is_won_by(nonce), "backends return winners alone");
+                return Ground::Found(self.header.with_nonce(nonce));
+            }
+            done += job.count();
+            tried.store(done, Relaxed);
+        }
+        Ground::Exhausted
+    }
+}

@@ -1,0 +1,5 @@
+//! Mining: the search for nonces above the backends.
+
+mod grind;
+
+pub use grind::{Grind, Ground};

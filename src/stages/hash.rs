@@ -1,0 +1,27 @@
+//! The second stage: the id of every header, computed once, on the backend.
+
+use crate::compute::Backend;
+use crate::dump::Batch;
+use crate::primitives::{Hash256, Header};
+use crate::verdict::Position;
+
+/// Headers with their ids. Only this stage makes them.
+pub(super) struct HashedBatch {
+    batch: Batch,
+    ids: Vec<Hash256>,
+}
+
+pub(super) fn hash(batch: Batch, backend: &dyn Backend) -> HashedBatch {
+    let mut ids = vec![Hash256::ZERO; batch.headers.len()];
+    backend.header_ids(&batch.headers, &mut ids);
+    HashedBatch { batch, ids }
+}
+
+impl HashedBatch {
+    /// The headers in the order of the input.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Header, &Hash256, Position)> {
+        let places = self.batch.positions.iter().copied();
+        let hashed = self.batch.headers.iter().zip(&self.ids).zip(places);
+        hashed.map(|((header, id), position)| (header, id, position))
+    }
+}

@@ -1,0 +1,226 @@
+//! The third stage: which network, which branch, which rule.
+
+use crate::bitcoin::{HeaderRules, MEDIAN_BLOCKS, Network, Params, network_of};
+use crate::chain::{HeaderTree, Start};
+use crate::dump::FileTable;
+use crate::error::Error;
+use crate::primitives::{Hash256, Header};
+use crate::verdict::Position;
+
+use super::hash::HashedBatch;
+use super::{Busy, Options, Trusted, Validation};
+
+/// Headers that are kept while the network is not known: none of them can be judged.
+const UNDECIDED_MAX: usize = 1 << 20;
+
+/// Judges headers as they come.
+pub(super) struct Judge {
+    options: Options,
+    /// The first header of the input, with its place.
+    first: Option<(Header, Position)>,
+    /// The network that the input has shown, with the place where it did.
+    shown: Option<(Network, Position)>,
+    tree: Option<HeaderTree<HeaderRules>>,
+    undecided: Vec<(Header, Hash256, Position)>,
+    obstacle: Option<Obstacle>,
+}
+
+/// Why the question cannot be answered as it was put.
+enum Obstacle {
+    /// A block of another network than the one that was named, or shown first.
+    TwoNetworks(Network, Position),
+    /// [`UNDECIDED_MAX`] headers showed no network.
+    NoNetwork,
+    /// Soft forks cannot be moved on this network.
+    ActivationHeights(Error),
+}
+
+impl Judge {
+    pub(super) fn new(options: &Options) -> Result<Self, Error> {
+        let mut judge = Self {
+            options: options.clone(),
+            first: None,
+            shown: None,
+            tree: None,
+            undecided: Vec::new(),
+            obstacle: None,
+        };
+        // A wish that no input can fulfil is refused before any is read.
+        if let Some(params) = options.network.clone() {
+            judge.options.network = Some(judge.with_moved_forks(params)?);
+        }
+        Ok(judge)
+    }
+
+    pub(super) fn seen(&self) -> u64 {
+        let judged = self.tree.as_ref().map_or(0, HeaderTree::seen);
+        judged + self.undecided.len() as u64
+    }
+
+    pub(super) fn best_height(&self) -> u32 {
+        self.tree.as_ref().map_or(0, HeaderTree::best_height)
+    }
+
+    /// Whether the rest of the input cannot change the answer.
+    pub(super) const fn is_stuck(&self) -> bool {
+        self.obstacle.is_some()
+    }
+
+    pub(super) fn take(&mut self, batch: &HashedBatch) {
+        for (header, id, position) in batch.iter() {
+            if self.is_stuck() {
+                return;
+            }
+            self.take_one(header, *id, position);
+        }
+    }
+
+    fn take_one(&mut self, header: &Header, id: Hash256, position: Position) {
+        if self.first.is_none() {
+            self.first = Some((*header, position));
+            if let Some(params) = self.options.network.clone() {
+                self.plant(params);
+            }
+        }
+        if let Some(network) = network_of(header) {
+            self.show(network, position);
+        }
+        match &mut self.tree {
+            Some(tree) => tree.insert(header, id, position),
+            None if self.undecided.len() < UNDECIDED_MAX => {
+                self.undecided.push((*header, id, position));
+            }
+            None => self.obstacle = Some(Obstacle::NoNetwork),
+        }
+    }
+
+    /// The input holds the genesis of `network` or a child of it.
+    fn show(&mut self, network: Network, position: Position) {
+        let named = self.options.network.as_ref().map(|params| params.name.as_str());
+        let Some(known) = named.or(self.shown.map(|(shown, _)| shown.name())) else {
+            self.shown = Some((network, position));
+            match self.with_moved_forks(Params::of(network)) {
+                Ok(params) => self.plant(params),
+                Err(error) => self.obstacle = Some(Obstacle::ActivationHeights(error)),
+            }
+            return;
+        };
+        // Networks that a test defines have names of their own, and may share a genesis.
+        if known != network.name() && known.parse::<Network>().is_ok() {
+            self.obstacle = Some(Obstacle::TwoNetworks(network, position));
+        }
+    }
+
+    /// Starts the tree: from now on the network is known.
+    fn plant(&mut self, params: Params) {
+        let start = match (self.options.start_height, self.first) {
+            (Some(height), Some((first, _))) => {
+                Start::Trusted { id: first.parent(), height: height.saturating_sub(1) }
+            }
+            _ => Start::Genesis,
+        };
+        let rules = HeaderRules::new(params, self.options.now);
+        let mut tree = HeaderTree::new(rules, start, self.options.rejections_max);
+        for (header, id, position) in std::mem::take(&mut self.undecided) {
+            tree.insert(&header, id, position);
+        }
+        self.tree = Some(tree);
+    }
+
+    /// The parameters with soft forks moved as the user asked.
+    fn with_moved_forks(&self, mut params: Params) -> Result<Params, Error> {
+        for (name, height) in &self.options.activation_heights {
+            if params.name != Network::Regtest.name() {
+                let message =
+                    format!("--activation-height is for regtest, and this is {}", params.name);
+                return Err(Error::usage(message));
+            }
+            let moved = params.heights.set(name, *height);
+            moved.map_err(|error| Error::usage(error.to_string()))?;
+        }
+        Ok(params)
+    }
+
+    pub(super) fn finish(mut self, files: FileTable, busy: Busy) -> Result<Validation, Error> {
+        match self.obstacle.take() {
+            Some(Obstacle::TwoNetworks(network, position)) => {
+                return Err(self.two_networks(network, position, &files));
+            }
+            Some(Obstacle::ActivationHeights(error)) => return Err(error),
+            Some(Obstacle::NoNetwork) => return Err(self.no_network(&files)),
+            None => {}
+        }
+        if self.tree.is_none() {
+            match self.options.network.clone() {
+                Some(params) => self.plant(params),
+                None if self.first.is_some() => return Err(self.no_network(&files)),
+                None => {}
+            }
+        }
+        let Some(tree) = self.tree else {
+            return Ok(Validation {
+                params: None,
+                outcome: None,
+                trusted: None,
+                files,
+                error: None,
+                busy,
+            });
+        };
+        let params = tree.rules().params().clone();
+        let first = self.first;
+        let trusted = self.options.start_height.zip(first);
+        let trusted = trusted.map(|(height, (first, _))| taken_on_trust(&params, height, &first));
+        let outcome = tree.finish();
+        let blocks = outcome.blocks;
+        let nothing_connects =
+            blocks.orphans > 0 && blocks.orphans + blocks.duplicates == blocks.seen;
+        let error = nothing_connects.then(|| Error::NothingConnects {
+            message: format!(
+                "nothing connects to the start of {}: if the dump begins in the middle of the \
+                 chain, --start-height N takes the parent of its first block on trust",
+                params.name
+            ),
+            place: first.and_then(|(_, position)| files.place(position)),
+        });
+        Ok(Validation { params: Some(params), outcome: Some(outcome), trusted, files, error, busy })
+    }
+
+    fn two_networks(&self, network: Network, position: Position, files: &FileTable) -> Error {
+        let other = match (&self.options.network, self.shown) {
+            (Some(params), _) => format!("--network says {}", params.name),
+            (None, Some((shown, at))) => files.place(at).map_or_else(
+                || format!("the first block belongs to {shown}"),
+                |place| format!("{place} to {shown}"),
+            ),
+            (None, None) => unreachable!("a conflict has two sides"),
+        };
+        let place = files.place(position);
+        let here = place.as_ref().map_or_else(|| "a block".into(), ToString::to_string);
+        let message = format!("two networks in one run: {here} belongs to {network}, {other}");
+        Error::Usage { message, place }
+    }
+
+    fn no_network(&self, files: &FileTable) -> Error {
+        Error::Usage {
+            message: "cannot tell the network: the dump holds no genesis and no child of one; \
+                      name it with --network, and if the dump begins in the middle of the chain, \
+                      give the height of its first block with --start-height"
+                .into(),
+            place: self.first.and_then(|(_, position)| files.place(position)),
+        }
+    }
+}
+
+/// What `--start-height` leaves unchecked.
+fn taken_on_trust(params: &Params, height: u32, first: &Header) -> Trusted {
+    let interval = params.retarget_interval();
+    let whole_period = height.div_ceil(interval).saturating_add(1).saturating_mul(interval);
+    let window = u32::try_from(MEDIAN_BLOCKS).expect("eleven");
+    Trusted {
+        parent: first.parent(),
+        height,
+        median_from: height.saturating_add(window),
+        retarget_from: (!params.no_retargeting).then_some(whole_period),
+    }
+}
