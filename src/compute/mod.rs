@@ -7,6 +7,8 @@
 mod backend;
 mod cpu;
 mod device;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod reference;
 #[cfg(feature = "mine")]
 mod search;
