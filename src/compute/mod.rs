@@ -9,6 +9,8 @@
 mod backend;
 mod cpu;
 mod device;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod guard;
 #[cfg(feature = "mine")]
 mod guarded_search;

@@ -1,0 +1,65 @@
+//! The texts of the kernels: constants from Rust, the shared SHA-256, a body from `shaders/`.
+
+use std::fmt::Write as _;
+
+use crate::compute::reference::{IV, K};
+
+use super::emit;
+
+const SHA256: &str = include_str!("../../../shaders/sha256.wgsl");
+const COMPRESS: &str = include_str!("../../../shaders/compress.wgsl");
+const HEADERS: &str = include_str!("../../../shaders/headers.wgsl");
+const MERKLE: &str = include_str!("../../../shaders/merkle.wgsl");
+
+/// Threads of a workgroup that hashes batches: small, so that a few thousand hashes reach every
+/// multiprocessor of a large card.
+pub(super) const HASH_GROUP: u32 = 64;
+
+/// Which form of the kernels a device runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// Unrolled and specialised by a generator: what production uses.
+    #[default]
+    Generated,
+    /// Written by hand to be read: slow, the specification of the generated form.
+    Readable,
+}
+
+impl Kernels {
+    /// The kernel that hashes headers.
+    pub(super) fn headers(self) -> String {
+        [&self.prelude(HASH_GROUP), HEADERS].concat()
+    }
+
+    /// The kernel that hashes one level of Merkle trees.
+    pub(super) fn merkle(self) -> String {
+        [&self.prelude(HASH_GROUP), MERKLE].concat()
+    }
+
+    /// What every kernel begins with: its constants and SHA-256.
+    pub(super) fn prelude(self, group: u32) -> String {
+        let mut text = constant("GROUP", group);
+        text += &constant_array("IV", &IV);
+        match self {
+            Self::Generated => text += &emit::compress(),
+            Self::Readable => {
+                text += &constant_array("K", &K);
+                text += COMPRESS;
+            }
+        }
+        text + SHA256
+    }
+}
+
+/// A WGSL constant.
+pub(super) fn constant(name: &str, value: u32) -> String {
+    format!("const {name}: u32 = {value}u;\n")
+}
+
+fn constant_array(name: &str, values: &[u32]) -> String {
+    let mut text = format!("const {name} = array<u32, {}>(", values.len());
+    for value in values {
+        write!(text, "{value:#x}u, ").expect("strings take all text");
+    }
+    text + ");\n"
+}

@@ -1,0 +1,281 @@
+//! The GPU device: kernels in WGSL, reached through wgpu on Vulkan, Metal or DirectX 12.
+//!
+//! - [`adapters`] lists what the drivers offer; an [`Adapter`] opens into a [`Gpu`].
+//! - A [`Gpu`] is a [`Device`]: it hashes and lists candidates, and nobody believes it. Checking
+//!   is the guard's work; what this module promises is to come back. Every wait has an end, every
+//!   failure is a [`DeviceError`], and an overwritten result buffer shows a kernel that did not run.
+//! - After an error of the driver the device is shut until [`Device::rebuild`] opens it anew.
+//!   Work that exceeds [`Device::limits`] is refused before it reaches the driver.
+//!
+//! Kernel texts lie in `shaders/`; `emit` writes the unrolled forms, and [`Kernels::Readable`]
+//! selects the forms written by hand, to which tests hold the others.
+
+mod adapter;
+mod emit;
+mod headers;
+mod kernels;
+mod link;
+mod merkle;
+#[cfg(feature = "mine")]
+mod search;
+
+use crate::primitives::{Hash256, Header, Trees};
+
+use super::{Device, DeviceError, DeviceInfo, DispatchLimits};
+#[cfg(feature = "mine")]
+use super::{DeviceType, SEARCH_GROUP, SearchDispatch, SearchResult};
+
+pub use adapter::{Adapter, AdapterLimits, adapters};
+pub use kernels::Kernels;
+
+use headers::HeaderKernel;
+use kernels::HASH_GROUP;
+use link::Link;
+use merkle::{MerkleKernel, NODE_BYTES_PER_LEAF};
+#[cfg(feature = "mine")]
+use search::SearchKernel;
+
+/// The most headers of one dispatch.
+const HEADERS_MAX: usize = 1 << 18;
+
+/// The most leaves of one batch of trees.
+const LEAVES_MAX: usize = 1 << 18;
+
+/// The most host-visible memory for uploads and downloads, in bytes.
+const STAGING_BYTES_MAX: usize = 64 << 20;
+
+// Staging buffers double, so the size of the largest batch is rounded up: a header goes up with the
+// noise for its id, a leaf with at most the noise for a root and two pairs of indices.
+const _: () = {
+    let id = size_of::<Hash256>();
+    let headers_up = (HEADERS_MAX * (Header::LEN + id)).next_power_of_two();
+    let leaves_up = (LEAVES_MAX * (2 * id + 2 * 12)).next_power_of_two();
+    assert!(headers_up + HEADERS_MAX * id <= STAGING_BYTES_MAX);
+    assert!(leaves_up + LEAVES_MAX * id <= STAGING_BYTES_MAX);
+};
+
+/// The most nonces of one dispatch, so that it stays well under the 50 ms after which desktops
+/// become sluggish and, much later, watchdogs reset the device.
+#[cfg(feature = "mine")]
+const fn nonces_max(kind: DeviceType) -> u32 {
+    match kind {
+        DeviceType::Discrete => 1 << 24,
+        DeviceType::Integrated | DeviceType::Virtual | DeviceType::Other => 1 << 22,
+        DeviceType::Software => 1 << 19,
+    }
+}
+
+/// An open graphics device.
+pub struct Gpu {
+    adapter: Adapter,
+    kernels: Kernels,
+    limits: DispatchLimits,
+    /// `None` after an error, until rebuilt.
+    session: Option<Session>,
+}
+
+/// What lives as long as the driver's device. Kernels are compiled when they are first needed.
+struct Session {
+    link: Link,
+    headers: Option<HeaderKernel>,
+    merkle: Option<MerkleKernel>,
+    #[cfg(feature = "mine")]
+    search: Option<SearchKernel>,
+}
+
+impl Session {
+    fn open(adapter: &Adapter) -> Result<Self, DeviceError> {
+        Ok(Self {
+            link: link::contain(|| Link::open(adapter))?,
+            headers: None,
+            merkle: None,
+            #[cfg(feature = "mine")]
+            search: None,
+        })
+    }
+
+    /// Drops what the driver holds, unless the driver might not let go: dropping waits for all
+    /// work, for ever if the device hangs.
+    fn shut(self, why: Option<&DeviceError>) {
+        match why {
+            Some(DeviceError::Lost(_) | DeviceError::TimedOut { .. }) => std::mem::forget(self),
+            _ => {
+                // A failure while leaving changes nothing.
+                let _ = link::contain(|| {
+                    drop(self);
+                    Ok(())
+                });
+            }
+        }
+    }
+}
+
+impl Gpu {
+    fn new(adapter: Adapter, kernels: Kernels) -> Result<Self, DeviceError> {
+        let limits = dispatch_limits(&adapter)?;
+        let session = Session::open(&adapter)?;
+        Ok(Self { adapter, kernels, limits, session: Some(session) })
+    }
+
+    /// The form of the kernels that the device runs.
+    #[must_use]
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// Runs `work` on the open device, and shuts the device if it fails.
+    fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&mut Session) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        let Some(mut session) = self.session.take() else {
+            return Err(DeviceError::Lost("shut after an error and not rebuilt".into()));
+        };
+        match link::contain(|| work(&mut session)) {
+            Ok(value) => {
+                self.session = Some(session);
+                Ok(value)
+            }
+            Err(error) => {
+                session.shut(Some(&error));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.shut(None);
+        }
+    }
+}
+
+impl Device for Gpu {
+    fn info(&self) -> &DeviceInfo {
+        self.adapter.info()
+    }
+
+    fn limits(&self) -> DispatchLimits {
+        self.limits
+    }
+
+    fn header_ids(&mut self, headers: &[Header], ids: &mut [Hash256]) -> Result<(), DeviceError> {
+        at_most("headers", headers.len(), self.limits.headers)?;
+        if headers.len() != ids.len() {
+            return Err(DeviceError::Refused("not one id per header".into()));
+        }
+        if headers.is_empty() {
+            return Ok(());
+        }
+        let kernels = self.kernels;
+        self.attempt(|session| {
+            let kernel = ready(&mut session.headers, || HeaderKernel::new(&session.link, kernels))?;
+            kernel.run(&mut session.link, headers, ids)
+        })
+    }
+
+    fn merkle_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
+        at_most("leaves", trees.leaf_count(), self.limits.leaves)?;
+        if trees.len() != roots.len() {
+            return Err(DeviceError::Refused("not one root per tree".into()));
+        }
+        if trees.is_empty() {
+            return Ok(());
+        }
+        let kernels = self.kernels;
+        self.attempt(|session| {
+            let kernel = ready(&mut session.merkle, || MerkleKernel::new(&session.link, kernels))?;
+            kernel.run(&mut session.link, trees, roots)
+        })
+    }
+
+    #[cfg(feature = "mine")]
+    fn search(
+        &mut self,
+        dispatch: &SearchDispatch,
+        noise: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<SearchResult, DeviceError> {
+        let nonces_end = u64::from(dispatch.first) + u64::from(dispatch.count);
+        let decoy_end = u64::from(dispatch.decoy_first) + u64::from(SEARCH_GROUP);
+        if dispatch.count > self.limits.nonces
+            || dispatch.decoy_group > dispatch.work_groups()
+            || nonces_end.max(decoy_end) > 1 << u32::BITS
+        {
+            return Err(DeviceError::Refused(format!("no such dispatch: {dispatch:?}")));
+        }
+        let kernels = self.kernels;
+        let groups_max = self.adapter.limits().groups_per_dimension_max;
+        self.attempt(|session| {
+            let link = &session.link;
+            let kernel =
+                ready(&mut session.search, || SearchKernel::new(link, kernels, groups_max))?;
+            kernel.run(&mut session.link, dispatch, noise)
+        })
+    }
+
+    fn rebuild(&mut self) -> Result<(), DeviceError> {
+        if let Some(session) = self.session.take() {
+            session.shut(None);
+        }
+        let id = &self.adapter.info().id;
+        let found = adapters().into_iter().find(|adapter| adapter.info().id == *id);
+        let adapter = found
+            .ok_or_else(|| DeviceError::Unavailable(format!("device {id} is no longer there")))?;
+        *self = Self::new(adapter, self.kernels)?;
+        Ok(())
+    }
+}
+
+/// The kernel in `place`, made first if need be.
+fn ready<K>(
+    place: &mut Option<K>,
+    make: impl FnOnce() -> Result<K, DeviceError>,
+) -> Result<&mut K, DeviceError> {
+    let kernel = match place.take() {
+        Some(kernel) => kernel,
+        None => make()?,
+    };
+    Ok(place.insert(kernel))
+}
+
+fn at_most(what: &str, count: usize, most: usize) -> Result<(), DeviceError> {
+    if count > most {
+        return Err(DeviceError::Refused(format!("{count} {what} in one call, at most {most}")));
+    }
+    Ok(())
+}
+
+/// How much of each job fits into the adapter's buffers and grids.
+fn dispatch_limits(adapter: &Adapter) -> Result<DispatchLimits, DeviceError> {
+    let limits = adapter.limits();
+    #[cfg(feature = "mine")]
+    let group_max = HASH_GROUP.max(SEARCH_GROUP);
+    #[cfg(not(feature = "mine"))]
+    let group_max = HASH_GROUP;
+    if limits.threads_per_group_max < group_max {
+        let most = limits.threads_per_group_max;
+        let why = format!("workgroups of {most} threads, the kernels need {group_max}");
+        return Err(DeviceError::Unavailable(why));
+    }
+
+    let buffer = limits.storage_binding_bytes_max.min(limits.buffer_bytes_max);
+    // Buffers double, so only half of the largest one is sure to be there.
+    let buffer = usize::try_from(buffer / 2).unwrap_or(usize::MAX);
+    let threads = u64::from(limits.groups_per_dimension_max) * u64::from(HASH_GROUP);
+    let threads = usize::try_from(threads).unwrap_or(usize::MAX);
+    Ok(DispatchLimits {
+        headers: HEADERS_MAX.min(buffer / Header::LEN).min(threads),
+        leaves: LEAVES_MAX.min(buffer / NODE_BYTES_PER_LEAF).min(threads),
+        #[cfg(feature = "mine")]
+        nonces: nonces_max(adapter.info().kind),
+        #[cfg(not(feature = "mine"))]
+        nonces: 0,
+    })
+}
+
+/// A count as kernels take it.
+fn count_u32(count: usize) -> u32 {
+    u32::try_from(count).expect("dispatch limits are far below 2^32")
+}

@@ -1,0 +1,203 @@
+//! The host side of `search.wgsl`, and the kernel text that is specialised for it.
+
+use wgpu::BufferUsages;
+
+use crate::compute::reference::{IV, compress};
+use crate::compute::{
+    DeviceError, HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult,
+};
+use crate::primitives::{Header, Target};
+
+use super::emit::{Emitter, Function, NonceFunction, Word, iv};
+use super::kernels::{Kernels, constant};
+use super::link::{Download, Grown, Link, Pass, Upload, part};
+
+const SEARCH: &str = include_str!("../../../shaders/search.wgsl");
+const SEARCH_ID: &str = include_str!("../../../shaders/search_id.wgsl");
+
+/// The words of a header that its nonce does not touch.
+const FIXED_WORDS: usize = Header::LEN / size_of::<u32>() - 1;
+
+/// The words of one `Hits` of the kernel: count, lowest, and the list.
+const HITS_WORDS: usize = 2 + HIT_LIST_CAPACITY;
+
+/// `Hits` before a dispatch: none yet, and nothing is lower than the lowest.
+const NO_HITS: [u32; 2] = [0, u32::MAX];
+
+/// The kernel that searches nonces, and its buffers.
+pub(super) struct SearchKernel {
+    pipeline: wgpu::ComputePipeline,
+    /// What the host computes of each job; the readable kernel computes all itself.
+    specialised: Option<NonceFunction>,
+    groups_per_dimension_max: u32,
+    params: Grown,
+    hits: Grown,
+}
+
+impl SearchKernel {
+    pub(super) fn new(
+        link: &Link,
+        kernels: Kernels,
+        groups_per_dimension_max: u32,
+    ) -> Result<Self, DeviceError> {
+        let specialised = match kernels {
+            Kernels::Generated => Some(id_top_word()),
+            Kernels::Readable => None,
+        };
+        let id = specialised.as_ref().map_or(SEARCH_ID, |function| &function.text);
+        let text = [
+            &kernels.prelude(SEARCH_GROUP),
+            &constant("HIT_LIST_CAPACITY", super::count_u32(HIT_LIST_CAPACITY)),
+            &constant("JOB_VECTORS", super::count_u32(vectors(specialised.as_ref()))),
+            SEARCH,
+            id,
+        ];
+        let hits = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        Ok(Self {
+            pipeline: link.pipeline("search", &text.concat())?,
+            specialised,
+            groups_per_dimension_max,
+            params: Grown::new("search", BufferUsages::UNIFORM | BufferUsages::COPY_DST),
+            hits: Grown::new("hits", hits),
+        })
+    }
+
+    pub(super) fn run(
+        &mut self,
+        link: &mut Link,
+        dispatch: &SearchDispatch,
+        noise: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<SearchResult, DeviceError> {
+        let params = self.params(dispatch);
+        let params: &[u8] = bytemuck::cast_slice(&params);
+        let mut hits = [[0u32; HITS_WORDS]; 2];
+        noise(bytemuck::cast_slice_mut(&mut hits));
+        for hits in &mut hits {
+            hits[..NO_HITS.len()].copy_from_slice(&NO_HITS);
+        }
+        let before = hits;
+
+        let params_buffer = link.reserve(&mut self.params, params.len())?;
+        let hits_buffer = link.reserve(&mut self.hits, size_of_val(&hits))?;
+        let bindings =
+            [part(params_buffer, 0, params.len()), part(hits_buffer, 0, size_of_val(&hits))];
+        let pass = Pass {
+            pipeline: &self.pipeline,
+            bindings: link.bind(&self.pipeline, bindings),
+            groups: grid(dispatch.work_groups() + 1, self.groups_per_dimension_max),
+        };
+        let uploads = [
+            Upload { buffer: params_buffer, offset: 0, bytes: params },
+            Upload { buffer: hits_buffer, offset: 0, bytes: bytemuck::cast_slice(&before) },
+        ];
+        let bytes = bytemuck::cast_slice_mut(&mut hits);
+        link.run(&uploads, &[pass], Download { buffer: hits_buffer, offset: 0, bytes })?;
+        let [header, decoy] = hits.map(|words| read_hits(&words));
+        Ok(SearchResult { header, decoy })
+    }
+
+    /// The uniform `search` of the kernel, word by word.
+    fn params(&self, dispatch: &SearchDispatch) -> Vec<u32> {
+        // Structs that hold vectors begin at multiples of 16 bytes.
+        let mut words = vec![dispatch.decoy_group, 0, 0, 0];
+        let jobs = [
+            (&dispatch.header, dispatch.target, dispatch.first, dispatch.count),
+            (&dispatch.decoy, dispatch.decoy_target, dispatch.decoy_first, SEARCH_GROUP),
+        ];
+        for (header, target, first, count) in jobs {
+            words.extend([first, count, Target::top_word(target), 0]);
+            let end = words.len() + 4 * vectors(self.specialised.as_ref());
+            let fixed = fixed_words(header);
+            match &self.specialised {
+                Some(function) => words.extend(function.words(&inputs(header, &fixed))),
+                None => words.extend(fixed),
+            }
+            words.resize(end, 0);
+        }
+        words
+    }
+}
+
+/// The number of four-word vectors that hold a job's words.
+fn vectors(specialised: Option<&NonceFunction>) -> usize {
+    specialised.map_or(FIXED_WORDS, NonceFunction::word_count).div_ceil(4)
+}
+
+/// The words of a header before its nonce, as SHA-256 reads them.
+fn fixed_words(header: &Header) -> [u32; FIXED_WORDS] {
+    let words = header.as_bytes().as_chunks::<4>().0;
+    std::array::from_fn(|i| u32::from_be_bytes(words[i]))
+}
+
+/// What the specialised kernel is computed from: the midstate of the first block, then the three
+/// words of the second block before the nonce.
+fn inputs(header: &Header, fixed: &[u32; FIXED_WORDS]) -> [u32; 11] {
+    let mut midstate = IV;
+    let (blocks, _) = header.as_bytes().as_chunks::<64>();
+    compress(&mut midstate, &blocks[0]);
+    std::array::from_fn(|i| midstate.get(i).copied().unwrap_or_else(|| fixed[16 + i - 8]))
+}
+
+/// The function of `search_id.wgsl`, specialised.
+///
+/// Rounds 0 to 2 and the words w16 and w17 are the same for all nonces, as are parts of w18, w19,
+/// w31 and w32: the emitter moves them to the host. The last word of the digest needs no more than
+/// round 60 of the second hash, because a round renames three of the words it returns:
+/// `h_63 = g_62 = f_61 = e_60`.
+fn id_top_word() -> NonceFunction {
+    let mut emitter = Emitter::default();
+    let midstate = std::array::from_fn(|i| emitter.job_input(i));
+    let nonce = emitter.thread_input("bswap(nonce)");
+    let mut block = [Word::Known(0); 16];
+    for (index, word) in block.iter_mut().take(3).enumerate() {
+        *word = emitter.job_input(8 + index);
+    }
+    block[3] = nonce;
+    block[4] = Word::Known(0x8000_0000);
+    block[15] = Word::Known(8 * 80);
+    let digest = emitter.compress(midstate, block);
+
+    let mut block = [Word::Known(0); 16];
+    block[..8].copy_from_slice(&digest);
+    block[8] = Word::Known(0x8000_0000);
+    block[15] = Word::Known(8 * 32);
+    let [.., e, _, _, _] = emitter.rounds(iv(), block, 61);
+    let last = emitter.sum(&[Word::Known(IV[7]), e]);
+    let top = emitter.call(Function::SwapBytes, &[last]);
+    NonceFunction::new(emitter, "id_top_word", top)
+}
+
+/// A grid of at least `groups` workgroups; the kernel counts them row by row.
+fn grid(groups: u32, per_dimension_max: u32) -> [u32; 2] {
+    let width = groups.min(per_dimension_max);
+    [width, groups.div_ceil(width)]
+}
+
+fn read_hits(words: &[u32; HITS_WORDS]) -> Hits {
+    let [count, lowest, nonces @ ..] = words;
+    // The count is the device's word: it may exceed the list.
+    let listed = usize::try_from(*count).map_or(nonces.len(), |count| count.min(nonces.len()));
+    Hits { count: *count, lowest: *lowest, nonces: nonces[..listed].to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_takes_over_what_nonces_share() {
+        let function = id_top_word();
+        // The state after round 2 and its partial sums, the midstate, and the schedule's parts.
+        assert_eq!(function.word_count(), 28);
+        // Everything else is one let per step: no more than the two hashes have.
+        let lets = function.text.matches("let").count();
+        assert!(lets < 28 + 2 * (48 * 3 + 64 * 7), "{lets}");
+    }
+
+    #[test]
+    fn grids_hold_all_groups() {
+        assert_eq!(grid(1, 65_535), [1, 1]);
+        assert_eq!(grid(65_535, 65_535), [65_535, 1]);
+        assert_eq!(grid(65_537, 65_535), [65_535, 2]);
+    }
+}

@@ -1,0 +1,329 @@
+//! The GPU device against the reference, on the software driver, so that it runs anywhere.
+//!
+//! The software adapter is opened on purpose: on a machine with a graphics card these tests are
+//! still about the kernels, not about that card. Without an adapter each test says so and passes;
+//! with `BLOCKMILL_REQUIRE_GPU=1` it fails instead.
+
+#![cfg(feature = "gpu")]
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use blockmill::compute::gpu::{Gpu, Kernels, adapters};
+use blockmill::compute::{Backend, Device, DeviceError, DeviceType, Reference};
+use blockmill::primitives::{Hash256, Header, Trees, sha256d};
+
+/// The device that all tests share, because a software driver takes a second to compile a kernel.
+fn gpu(kernels: Kernels) -> Option<MutexGuard<'static, Gpu>> {
+    static GENERATED: OnceLock<Option<Mutex<Gpu>>> = OnceLock::new();
+    static READABLE: OnceLock<Option<Mutex<Gpu>>> = OnceLock::new();
+    let place = match kernels {
+        Kernels::Generated => &GENERATED,
+        Kernels::Readable => &READABLE,
+    };
+    let gpu = place.get_or_init(|| {
+        let software = |kind| kind == DeviceType::Software;
+        let adapter = adapters().into_iter().find(|adapter| software(adapter.info().kind))?;
+        Some(Mutex::new(adapter.open_with(kernels).expect("the software adapter opens")))
+    });
+    let Some(gpu) = gpu else {
+        let required = std::env::var_os("BLOCKMILL_REQUIRE_GPU").is_some_and(|value| value == "1");
+        assert!(!required, "no software adapter, and BLOCKMILL_REQUIRE_GPU=1");
+        eprintln!("SKIPPED: no adapter of a software driver, such as Mesa's lavapipe");
+        return None;
+    };
+    Some(gpu.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Hashes that differ and look random: the one of each number after `seed`.
+fn hashes(seed: u64, count: usize) -> Vec<Hash256> {
+    (seed..).take(count).map(|number| sha256d(&number.to_le_bytes())).collect()
+}
+
+fn header(seed: u64) -> Header {
+    let mut bytes = [0; Header::LEN];
+    let random = hashes(seed, 3);
+    for (bytes, hash) in bytes.chunks_mut(32).zip(&random) {
+        bytes.copy_from_slice(&hash.as_bytes()[..bytes.len()]);
+    }
+    Header::from_bytes(bytes)
+}
+
+fn headers(count: usize) -> Vec<Header> {
+    (0..count as u64).map(|index| header(index * 1000)).collect()
+}
+
+/// What stands in result slices before a call.
+fn noise(count: usize) -> Vec<Hash256> {
+    vec![Hash256::from_bytes([0xa5; 32]); count]
+}
+
+fn header_ids(gpu: &mut Gpu, headers: &[Header]) -> Vec<Hash256> {
+    let mut ids = noise(headers.len());
+    gpu.header_ids(headers, &mut ids).expect("a batch within the limits");
+    ids
+}
+
+fn merkle_roots(gpu: &mut Gpu, trees: &Trees) -> Vec<Hash256> {
+    let mut roots = noise(trees.len());
+    gpu.merkle_roots(trees, &mut roots).expect("a batch within the limits");
+    roots
+}
+
+fn assert_merkle_roots(gpu: &mut Gpu, trees: &Trees) {
+    let mut expected = noise(trees.len());
+    Reference.merkle_roots(trees, &mut expected);
+    assert!(merkle_roots(gpu, trees) == expected, "{} trees", trees.len());
+}
+
+fn trees(leaf_counts: impl IntoIterator<Item = usize>) -> Trees {
+    let mut trees = Trees::new();
+    for (seed, count) in (0..).step_by(1 << 20).zip(leaf_counts) {
+        trees.push(&hashes(seed, count));
+    }
+    trees
+}
+
+#[test]
+fn adapters_have_ids_of_their_own() {
+    let ids: Vec<_> = adapters().iter().map(|adapter| adapter.info().id.clone()).collect();
+    for (index, id) in ids.iter().enumerate() {
+        assert!(!ids[..index].contains(id), "{ids:?}");
+        assert!(id.contains(':') && !id.contains(' '), "{id}");
+    }
+}
+
+#[test]
+fn headers_equal_the_reference() {
+    let Some(mut gpu) = gpu(Kernels::Generated) else { return };
+    let most = gpu.limits().headers;
+    let headers = headers(most + 1);
+    let mut expected = noise(most);
+    Reference.header_ids(&headers[..most], &mut expected);
+
+    // Largest first, so that the kept buffers are larger than the later batches.
+    for count in [most, 257, 256, 255, 65, 64, 63, 32, 31, 1, 0] {
+        assert!(header_ids(&mut gpu, &headers[..count]) == expected[..count], "{count} headers");
+    }
+    let refused = gpu.header_ids(&headers, &mut noise(most + 1));
+    assert!(matches!(refused, Err(DeviceError::Refused(_))), "{refused:?}");
+    let refused = gpu.header_ids(&headers[..2], &mut noise(1));
+    assert!(matches!(refused, Err(DeviceError::Refused(_))), "{refused:?}");
+    // What is refused before it reaches the driver leaves the device open.
+    assert!(header_ids(&mut gpu, &headers[..3]) == expected[..3]);
+}
+
+#[test]
+fn merkle_roots_equal_the_reference() {
+    let Some(mut gpu) = gpu(Kernels::Generated) else { return };
+    for count in [1, 2, 3, 5, 7, 9, 31, 32, 33, 127, 128, 129, 4095, 4096, 4097] {
+        assert_merkle_roots(&mut gpu, &trees([count]));
+    }
+    assert_merkle_roots(&mut gpu, &trees([]));
+    assert_merkle_roots(&mut gpu, &trees([1; 100]));
+    assert_merkle_roots(&mut gpu, &trees((1..=200).chain((1..=200).rev())));
+
+    let most = gpu.limits().leaves;
+    assert_merkle_roots(&mut gpu, &trees([most]));
+    // The shape with the most inner nodes for its leaves.
+    assert_merkle_roots(&mut gpu, &trees(vec![9; most / 9]));
+    let refused = gpu.merkle_roots(&trees([most, 1]), &mut noise(2));
+    assert!(matches!(refused, Err(DeviceError::Refused(_))), "{refused:?}");
+    let refused = gpu.merkle_roots(&trees([2]), &mut []);
+    assert!(matches!(refused, Err(DeviceError::Refused(_))), "{refused:?}");
+    assert_merkle_roots(&mut gpu, &trees([6]));
+}
+
+#[test]
+fn readable_hash_kernels_equal_the_generated_ones() {
+    let headers = headers(1000);
+    let trees = trees((1..=60).chain([1000]));
+    let outputs = [Kernels::Generated, Kernels::Readable].map(|kernels| {
+        let mut gpu = gpu(kernels)?;
+        assert_eq!(gpu.kernels(), kernels);
+        Some((header_ids(&mut gpu, &headers), merkle_roots(&mut gpu, &trees)))
+    });
+    let [generated, readable] = outputs;
+    assert!(generated == readable);
+}
+
+#[test]
+fn rebuilding_opens_the_same_device() {
+    let Some(mut gpu) = gpu(Kernels::Readable) else { return };
+    let id = gpu.info().id.clone();
+    let headers = headers(3);
+    let before = header_ids(&mut gpu, &headers);
+    gpu.rebuild().expect("the adapter is still there");
+    assert_eq!(gpu.info().id, id);
+    assert_eq!(gpu.kernels(), Kernels::Readable);
+    assert_eq!(header_ids(&mut gpu, &headers), before);
+}
+
+#[cfg(feature = "mine")]
+mod search {
+    use super::*;
+    use blockmill::compute::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};
+    use blockmill::primitives::Target;
+
+    /// A target whose most significant word is `top`.
+    fn target(top: u32) -> Target {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&top.to_be_bytes());
+        Target::from_be_bytes(bytes)
+    }
+
+    /// A target that one in `denominator` hashes meets.
+    fn one_in(denominator: u32) -> Target {
+        target(u32::MAX / denominator)
+    }
+
+    fn dispatch(first: u32, count: u32, decoy_group: u32) -> SearchDispatch {
+        SearchDispatch {
+            header: header(1),
+            target: one_in(40),
+            first,
+            count,
+            decoy: header(2),
+            decoy_target: one_in(20),
+            decoy_first: first.rotate_left(7) & !(SEARCH_GROUP - 1),
+            decoy_group,
+        }
+    }
+
+    /// Every candidate, in order, by the reference.
+    fn candidates(header: &Header, target: Target, first: u32, count: u32) -> Vec<u32> {
+        let nonces = || (u64::from(first)..).take(count as usize);
+        let nonces = nonces().map(|nonce| u32::try_from(nonce).expect("a nonce"));
+        let nonces: Vec<u32> = nonces.collect();
+        let headers: Vec<_> = nonces.iter().map(|&nonce| header.with_nonce(nonce)).collect();
+        let mut ids = noise(headers.len());
+        Reference.header_ids(&headers, &mut ids);
+        let top = |id: &Hash256| {
+            let [.., a, b, c, d] = *id.as_bytes();
+            u32::from_le_bytes([a, b, c, d])
+        };
+        let wins = |&(_, id): &(u32, &Hash256)| top(id) <= target.top_word();
+        nonces.into_iter().zip(&ids).filter(wins).map(|(nonce, _)| nonce).collect()
+    }
+
+    fn assert_hits(hits: &Hits, expected: &[u32]) {
+        assert_eq!(hits.count as usize, expected.len());
+        assert_eq!(hits.lowest, expected.first().copied().unwrap_or(u32::MAX));
+        let mut nonces = hits.nonces.clone();
+        nonces.sort_unstable();
+        if expected.len() <= HIT_LIST_CAPACITY {
+            assert_eq!(nonces, expected);
+        } else {
+            nonces.dedup();
+            assert_eq!(nonces.len(), HIT_LIST_CAPACITY);
+            assert!(nonces.iter().all(|nonce| expected.contains(nonce)));
+        }
+    }
+
+    fn search(gpu: &mut Gpu, dispatch: &SearchDispatch) -> SearchResult {
+        let mut calls = 0;
+        let mut noise = |bytes: &mut [u8]| {
+            calls += 1;
+            bytes.fill(0xa5);
+        };
+        let result = gpu.search(dispatch, &mut noise).expect("a dispatch within the limits");
+        assert_eq!(calls, 1);
+        result
+    }
+
+    fn assert_search(gpu: &mut Gpu, dispatch: &SearchDispatch) {
+        let result = search(gpu, dispatch);
+        let &SearchDispatch { header, target, first, count, decoy, .. } = dispatch;
+        assert_hits(&result.header, &candidates(&header, target, first, count));
+        let (decoy_target, decoy_first) = (dispatch.decoy_target, dispatch.decoy_first);
+        let expected = candidates(&decoy, decoy_target, decoy_first, SEARCH_GROUP);
+        assert_hits(&result.decoy, &expected);
+    }
+
+    #[test]
+    fn search_equals_the_reference() {
+        let Some(mut gpu) = gpu(Kernels::Generated) else { return };
+        for count in [0, 1, 31, 32, 255, 256, 257, 1000, 4096] {
+            let groups = dispatch(0, count, 0).work_groups();
+            for decoy_group in [0, groups / 2, groups] {
+                assert_search(&mut gpu, &dispatch(0, count, decoy_group));
+                assert_search(&mut gpu, &dispatch(0x1234_5678, count, decoy_group));
+                if count > 0 {
+                    let last = u32::MAX - (count - 1);
+                    assert_search(&mut gpu, &dispatch(last, count, decoy_group));
+                }
+            }
+        }
+        let decoy_first = u32::MAX - (SEARCH_GROUP - 1);
+        assert_search(&mut gpu, &SearchDispatch { decoy_first, ..dispatch(7, 300, 1) });
+        let most = gpu.limits().nonces;
+        assert!(most.is_multiple_of(SEARCH_GROUP));
+        let largest = dispatch(0x8000_0001, most, most / SEARCH_GROUP / 3);
+        assert_search(&mut gpu, &SearchDispatch { target: one_in(1 << 13), ..largest });
+    }
+
+    #[test]
+    fn count_and_lowest_survive_a_full_list() {
+        let Some(mut gpu) = gpu(Kernels::Generated) else { return };
+        let easy = SearchDispatch {
+            target: Target::MAX,
+            decoy_target: Target::MAX,
+            ..dispatch(99, 5000, 4)
+        };
+        assert_search(&mut gpu, &easy);
+        assert_search(&mut gpu, &SearchDispatch { target: one_in(2), ..easy });
+        assert_search(&mut gpu, &SearchDispatch { count: 255, decoy_group: 1, ..easy });
+        // And no hit at all.
+        let hard = target(0);
+        assert_search(&mut gpu, &SearchDispatch { target: hard, decoy_target: hard, ..easy });
+    }
+
+    #[test]
+    fn impossible_dispatches_are_refused() {
+        let Some(mut gpu) = gpu(Kernels::Generated) else { return };
+        let good = dispatch(0, 1000, 0);
+        let most = gpu.limits().nonces;
+        let bad = [
+            SearchDispatch { count: most + 1, ..good },
+            SearchDispatch { first: u32::MAX - 998, ..good },
+            SearchDispatch { decoy_group: good.work_groups() + 1, ..good },
+            SearchDispatch { decoy_first: u32::MAX - 254, ..good },
+        ];
+        for dispatch in bad {
+            let refused = gpu.search(&dispatch, &mut |_| {});
+            assert!(matches!(refused, Err(DeviceError::Refused(_))), "{refused:?}");
+        }
+        assert_search(&mut gpu, &good);
+    }
+
+    #[test]
+    fn two_hundred_dispatches_in_a_row() {
+        let Some(mut gpu) = gpu(Kernels::Generated) else { return };
+        let expected = search(&mut gpu, &dispatch(5, 2000, 3));
+        for turn in 0..200 {
+            let result = search(&mut gpu, &dispatch(5, 2000, turn % 9));
+            assert_eq!(result.header.count, expected.header.count, "{turn}");
+            assert_eq!(result.decoy.lowest, expected.decoy.lowest, "{turn}");
+        }
+    }
+
+    #[test]
+    fn the_readable_search_equals_the_generated_one() {
+        let outputs = [Kernels::Generated, Kernels::Readable].map(|kernels| {
+            let mut gpu = gpu(kernels)?;
+            let results = (0..20u32).map(|turn| {
+                let first = turn.wrapping_mul(0x9e37_79b9) & 0xffff_0000;
+                let mut dispatch = dispatch(first, 3000 + turn, turn % 12);
+                dispatch.header = header(u64::from(turn) * 50);
+                dispatch.decoy = header(u64::from(turn) * 50 + 25);
+                let mut result = search(&mut gpu, &dispatch);
+                result.header.nonces.sort_unstable();
+                result.decoy.nonces.sort_unstable();
+                assert!(result.header.count > 0);
+                result
+            });
+            Some(results.collect::<Vec<_>>())
+        });
+        let [generated, readable] = outputs;
+        assert_eq!(generated, readable);
+    }
+}
