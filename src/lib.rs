@@ -1,4 +1,5 @@
 //! blockmill
+pub mod bench;
 pub mod bitcoin;
 pub mod chain;
 pub mod cli;

@@ -3,6 +3,8 @@
 //! Results go to stdout, everything else to stderr; progress only if stderr is a terminal.
 
 mod args;
+mod bench;
+mod devices;
 #[cfg(feature = "mine")]
 mod grind;
 mod interrupt;
@@ -26,7 +28,8 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         #[cfg(feature = "mine")]
         Command::Grind(args) => grind::run(&args),
-        _ => Ok(5),
+        Command::Devices(args) => devices::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match ended {
         Ok(code) => ExitCode::from(code),

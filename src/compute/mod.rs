@@ -25,8 +25,10 @@ pub use cpu::{Cpu, sha_instructions};
 pub use device::{Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits};
 #[cfg(feature = "mine")]
 pub use device::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};
-pub use guard::{CrossCheck, Guarded};
+pub use guard::{CrossCheck, Guarded, Tested};
 pub use reference::Reference;
 #[cfg(feature = "mine")]
 pub use search::SearchJob;
+#[cfg(feature = "mine")]
+pub(crate) use selftest::published_header;
 pub use selftest::{SelfTestFailure, self_test};

@@ -4,7 +4,7 @@ use crate::error::Error;
 
 use super::{Backend, Cpu, CrossCheck, Reference};
 #[cfg(feature = "gpu")]
-use super::{Device, DeviceType, Guarded, gpu};
+use super::{DeviceType, Guarded, SelfTestFailure, Tested, gpu};
 
 /// Which backend the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ fn gpu_backend(_: Option<&str>, _: Cpu, _: CrossCheck) -> Result<Box<dyn Backend
     Err(Error::Device("this build has no GPU backend (feature `gpu`)".into()))
 }
 
-/// The device called `id`, or the best graphics card, tested and guarded.
+/// The device called `id`, or the best graphics card that passes its self-test.
 #[cfg(feature = "gpu")]
 fn gpu_backend(
     id: Option<&str>,
@@ -96,15 +96,23 @@ fn gpu_backend(
     cross_check: CrossCheck,
 ) -> Result<Box<dyn Backend>, Error> {
     let adapters = gpu::adapters();
-    let adapter = match id {
-        Some(id) => named(&adapters, id)?,
-        None => best(&adapters)?,
+    let candidates = match id {
+        Some(id) => vec![named(&adapters, id)?],
+        None => cards(&adapters)?,
     };
-    let name = adapter.info().id.clone();
-    let device = adapter.open().map_err(|error| Error::Device(format!("{name}: {error}")))?;
-    let guarded = Guarded::new(Box::new(device), cpu, cross_check);
-    let guarded = guarded.map_err(|failure| Error::Device(format!("{name}: {failure}")))?;
-    Ok(Box::new(guarded))
+    let mut failures = Vec::new();
+    for adapter in candidates {
+        match tested(adapter) {
+            Ok(device) => return Ok(Box::new(Guarded::new(device, cpu, cross_check))),
+            Err(failure) => failures.push(format!("{}: {failure}", adapter.info().id)),
+        }
+    }
+    Err(Error::Device(failures.join("; ")))
+}
+
+#[cfg(feature = "gpu")]
+fn tested(adapter: &gpu::Adapter) -> Result<Tested, SelfTestFailure> {
+    Tested::new(Box::new(adapter.open()?))
 }
 
 /// The adapter with this id, or whose id alone begins so.
@@ -135,25 +143,46 @@ fn named<'a>(adapters: &'a [gpu::Adapter], id: &str) -> Result<&'a gpu::Adapter,
     }
 }
 
-/// The first discrete adapter, else the first that is no software.
+/// The ids of all graphics cards, software adapters left out, best first.
+#[must_use]
+pub fn gpu_ids() -> Vec<String> {
+    #[cfg(feature = "gpu")]
+    return by_preference(&gpu::adapters())
+        .into_iter()
+        .map(gpu::Adapter::info)
+        .filter(|info| info.kind != DeviceType::Software)
+        .map(|info| info.id.clone())
+        .collect();
+    #[cfg(not(feature = "gpu"))]
+    Vec::new()
+}
+
+/// Adapters in the order in which `auto` considers them: cards with memory of their own first.
 #[cfg(feature = "gpu")]
-fn best(adapters: &[gpu::Adapter]) -> Result<&gpu::Adapter, Error> {
-    let rank = |adapter: &&gpu::Adapter| match adapter.info().kind {
-        DeviceType::Discrete => Some(0),
-        DeviceType::Integrated => Some(1),
-        DeviceType::Virtual => Some(2),
-        DeviceType::Other => Some(3),
-        DeviceType::Software => None,
-    };
-    let best = adapters.iter().filter(|adapter| rank(adapter).is_some()).min_by_key(rank);
-    best.ok_or_else(|| {
-        let software = adapters.iter().find(|adapter| rank(adapter).is_none());
-        Error::Device(match software {
-            Some(adapter) => format!(
-                "no GPU; the software adapter {} is used only when named (--device {SOFTWARE})",
-                adapter.info().id
-            ),
-            None => "no GPU: no driver offers an adapter".into(),
-        })
-    })
+pub(crate) fn by_preference(adapters: &[gpu::Adapter]) -> Vec<&gpu::Adapter> {
+    let mut ordered: Vec<_> = adapters.iter().collect();
+    ordered.sort_by_key(|adapter| match adapter.info().kind {
+        DeviceType::Discrete => 0,
+        DeviceType::Integrated => 1,
+        DeviceType::Virtual => 2,
+        DeviceType::Other => 3,
+        DeviceType::Software => 4,
+    });
+    ordered
+}
+
+/// Every graphics card, best first; at least one.
+#[cfg(feature = "gpu")]
+fn cards(adapters: &[gpu::Adapter]) -> Result<Vec<&gpu::Adapter>, Error> {
+    let mut cards = by_preference(adapters);
+    let software = cards.pop_if(|adapter| adapter.info().kind == DeviceType::Software);
+    cards.retain(|adapter| adapter.info().kind != DeviceType::Software);
+    match (cards.is_empty(), software) {
+        (false, _) => Ok(cards),
+        (true, Some(software)) => Err(Error::Device(format!(
+            "no GPU; the software adapter {} is used only when named (--device {SOFTWARE})",
+            software.info().id
+        ))),
+        (true, None) => Err(Error::Device("no GPU: no driver offers an adapter".into())),
+    }
 }

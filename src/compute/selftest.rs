@@ -47,7 +47,7 @@ pub fn self_test(device: &mut dyn Device) -> Result<(), SelfTestFailure> {
     Ok(())
 }
 
-fn published_header() -> Header {
+pub(crate) fn published_header() -> Header {
     let mut bytes = [0; Header::LEN];
     hex::decode_to_slice(HEADER, &mut bytes).expect("160 hex digits");
     Header::from_bytes(bytes)

@@ -1,0 +1,189 @@
+//! `blockmill devices`: what can compute here, and whether it computes right.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::compute::sha_instructions;
+use crate::error::Error;
+
+use super::args::DevicesArgs;
+use super::output::{self, Format};
+
+const SCHEMA: u32 = 1;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    schema: u32,
+    cpu: CpuReport,
+    devices: Vec<DeviceReport>,
+    error: Option<()>,
+}
+
+#[derive(Debug, Serialize)]
+struct CpuReport {
+    name: String,
+    threads: usize,
+    sha: &'static str,
+    auto: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct DeviceReport {
+    id: String,
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    backend: String,
+    driver: String,
+    pci: Option<String>,
+    limits: LimitsReport,
+    self_test: String,
+    /// Whether `--backend auto` takes it for a search.
+    auto: bool,
+    why: String,
+    #[serde(skip)]
+    wrong: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitsReport {
+    storage_binding_bytes: u64,
+    buffer_bytes: u64,
+    groups_per_dimension: u32,
+    threads_per_group: u32,
+}
+
+pub(super) fn run(args: &DevicesArgs) -> Result<u8, Error> {
+    let report = Report {
+        schema: SCHEMA,
+        cpu: CpuReport {
+            name: processor_name(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            sha: sha_instructions(),
+            auto: "validates, and searches where no GPU is",
+        },
+        devices: devices(),
+        error: None,
+    };
+    let wrong = report.devices.iter().any(|device| device.wrong);
+    match args.format {
+        Format::Json => output::print_json(&report)?,
+        Format::Human => output::print(&report.to_text())?,
+    }
+    Ok(if wrong { 4 } else { 0 })
+}
+
+#[cfg(not(feature = "gpu"))]
+fn devices() -> Vec<DeviceReport> {
+    Vec::new()
+}
+
+#[cfg(feature = "gpu")]
+fn devices() -> Vec<DeviceReport> {
+    use crate::compute::SelfTestFailure;
+    use crate::compute::gpu;
+    use crate::compute::select::by_preference;
+
+    let adapters = gpu::adapters();
+    let mut taken: Option<String> = None;
+    let mut reports = Vec::new();
+    // In the order of `auto`, so that it is clear which one it takes.
+    for adapter in by_preference(&adapters) {
+        let info = adapter.info();
+        let tested = test(adapter);
+        let (auto, why) = match (&tested, &taken) {
+            (Err(_), _) => (false, "it failed its self-test".to_owned()),
+            (Ok(()), _) if info.kind == crate::compute::DeviceType::Software => {
+                (false, "a software adapter is used only when named".to_owned())
+            }
+            (Ok(()), Some(better)) => (false, format!("{better} comes first")),
+            (Ok(()), None) => (true, "searches, for which a GPU is fastest".to_owned()),
+        };
+        if auto {
+            taken = Some(info.id.clone());
+        }
+        let limits = adapter.limits();
+        reports.push(DeviceReport {
+            id: info.id.clone(),
+            name: info.name.clone(),
+            kind: info.kind.to_string(),
+            backend: info.api.clone(),
+            driver: info.driver.clone(),
+            pci: info.pci.clone(),
+            limits: LimitsReport {
+                storage_binding_bytes: limits.storage_binding_bytes_max,
+                buffer_bytes: limits.buffer_bytes_max,
+                groups_per_dimension: limits.groups_per_dimension_max,
+                threads_per_group: limits.threads_per_group_max,
+            },
+            wrong: matches!(tested, Err(SelfTestFailure::Wrong { .. })),
+            self_test: tested.map_or_else(|failure| failure.to_string(), |()| "passed".into()),
+            auto,
+            why,
+        });
+    }
+    reports
+}
+
+#[cfg(feature = "gpu")]
+fn test(adapter: &crate::compute::gpu::Adapter) -> Result<(), crate::compute::SelfTestFailure> {
+    let mut device = adapter.open()?;
+    crate::compute::self_test(&mut device)
+}
+
+/// What the processor calls itself, where the operating system says so.
+fn processor_name() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
+    let name = name.and_then(|rest| rest.split_once(':')).map(|(_, name)| name.trim());
+    name.filter(|name| !name.is_empty()).unwrap_or(std::env::consts::ARCH).to_owned()
+}
+
+impl Report {
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        self.write_text(&mut text).expect("a string takes any text");
+        text
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        let cpu = &self.cpu;
+        writeln!(out, "cpu")?;
+        writeln!(out, "  {}, {} threads, {}", cpu.name, cpu.threads, cpu.sha)?;
+        writeln!(out, "  auto: {}", cpu.auto)?;
+        for device in &self.devices {
+            device.write_text(out)?;
+        }
+        if self.devices.is_empty() {
+            let gpu = if cfg!(feature = "gpu") {
+                "no adapter: no driver offers one"
+            } else {
+                "no adapter: this build has no GPU backend (feature `gpu`)"
+            };
+            writeln!(out, "{gpu}")?;
+        }
+        Ok(())
+    }
+}
+
+impl DeviceReport {
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        let limits = &self.limits;
+        writeln!(out, "{}", self.id)?;
+        writeln!(out, "  {}, {}, {}", self.name, self.kind, self.backend)?;
+        writeln!(out, "  driver: {}", self.driver)?;
+        writeln!(out, "  pci: {}", self.pci.as_deref().unwrap_or("none"))?;
+        writeln!(
+            out,
+            "  limits: {} MiB a binding, {} MiB a buffer, {} groups a dimension, {} threads a group",
+            limits.storage_binding_bytes >> 20,
+            limits.buffer_bytes >> 20,
+            limits.groups_per_dimension,
+            limits.threads_per_group
+        )?;
+        writeln!(out, "  self-test: {}", self.self_test)?;
+        let auto = if self.auto { "taken for" } else { "not taken:" };
+        writeln!(out, "  auto: {auto} {}", self.why)
+    }
+}
