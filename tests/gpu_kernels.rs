@@ -176,6 +176,12 @@ mod search {
         target(u32::MAX / denominator)
     }
 
+    /// The most significant word of an id, which is what the kernel compares.
+    fn top_word(id: &Hash256) -> u32 {
+        let [.., a, b, c, d] = *id.as_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
     fn dispatch(first: u32, count: u32, decoy_group: u32) -> SearchDispatch {
         SearchDispatch {
             header: header(1),
@@ -191,17 +197,11 @@ mod search {
 
     /// Every candidate, in order, by the reference.
     fn candidates(header: &Header, target: Target, first: u32, count: u32) -> Vec<u32> {
-        let nonces = || (u64::from(first)..).take(count as usize);
-        let nonces = nonces().map(|nonce| u32::try_from(nonce).expect("a nonce"));
-        let nonces: Vec<u32> = nonces.collect();
+        let nonces: Vec<u32> = (0..count).map(|offset| first + offset).collect();
         let headers: Vec<_> = nonces.iter().map(|&nonce| header.with_nonce(nonce)).collect();
         let mut ids = noise(headers.len());
         Reference.header_ids(&headers, &mut ids);
-        let top = |id: &Hash256| {
-            let [.., a, b, c, d] = *id.as_bytes();
-            u32::from_le_bytes([a, b, c, d])
-        };
-        let wins = |&(_, id): &(u32, &Hash256)| top(id) <= target.top_word();
+        let wins = |&(_, id): &(u32, &Hash256)| top_word(id) <= target.top_word();
         nonces.into_iter().zip(&ids).filter(wins).map(|(nonce, _)| nonce).collect()
     }
 
@@ -275,6 +275,21 @@ mod search {
         // And no hit at all.
         let hard = target(0);
         assert_search(&mut gpu, &SearchDispatch { target: hard, decoy_target: hard, ..easy });
+    }
+
+    #[test]
+    fn a_hash_equal_to_the_target_is_a_candidate() {
+        for kernels in [Kernels::Generated, Kernels::Readable] {
+            let Some(mut gpu) = gpu(kernels) else { return };
+            for nonce in [0, 77, u32::MAX] {
+                let top = top_word(&header(1).with_nonce(nonce).id());
+                let alone = dispatch(nonce, 1, 0);
+                let met = SearchDispatch { target: target(top), ..alone };
+                assert_eq!(search(&mut gpu, &met).header.nonces, [nonce]);
+                let missed = SearchDispatch { target: target(top - 1), ..alone };
+                assert_eq!(search(&mut gpu, &missed).header.nonces, []);
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use std::fmt::Write as _;
 
-use crate::compute::reference::{IV, K};
+use crate::compute::reference::K;
 
 /// A 32-bit word, by when it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,6 @@ pub(super) enum Word {
     /// When the kernel is compiled.
     Known(u32),
     /// When a job is set up: an index into the host's [`Step`]s.
-    #[cfg_attr(not(feature = "mine"), expect(dead_code, reason = "only searches have jobs"))]
     Job(usize),
     /// In a thread: an index into the kernel's [`Line`]s.
     Thread(usize),
@@ -65,7 +64,7 @@ impl Function {
 }
 
 /// What the host computes once a job.
-#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "mine"), expect(dead_code, reason = "only searches have jobs"))]
 enum Step {
     Input(usize),
     Call(Function, Vec<Word>),
@@ -73,7 +72,6 @@ enum Step {
 }
 
 /// The right-hand side of one `let` of the kernel.
-#[derive(Clone, Debug)]
 enum Line {
     Input(String),
     Load(usize),
@@ -247,12 +245,6 @@ fn names(words: &[Word]) -> Vec<String> {
     words.iter().map(name).collect()
 }
 
-/// The initial state as words.
-#[cfg(feature = "mine")]
-pub(super) fn iv() -> [Word; 8] {
-    IV.map(Word::Known)
-}
-
 /// The function `compress` of `compress.wgsl`, unrolled.
 pub(super) fn compress() -> String {
     let mut emitter = Emitter::default();
@@ -318,7 +310,7 @@ impl NonceFunction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compute::reference;
+    use crate::compute::reference::{self, IV};
 
     #[test]
     fn folds_a_known_block_to_its_digest() {

@@ -86,10 +86,10 @@ pub(super) struct Download<'a> {
 
 /// An open device.
 pub(super) struct Link {
-    device: wgpu::Device,
+    pub(super) device: wgpu::Device,
     queue: wgpu::Queue,
     fault: Fault,
-    patience: Duration,
+    pub(super) patience: Duration,
     /// Mapped for writing whenever no work is under way.
     upload: Option<wgpu::Buffer>,
     download: Grown,
@@ -215,7 +215,7 @@ impl Link {
         let submission = self.queue.submit([commands]);
         self.fault.check()?;
         self.wait(submission)?;
-        let view = result.get_mapped_range(..result_bytes).map_err(|error| refused(&error))?;
+        let view = result.get_mapped_range(..result_bytes).map_err(|error| lost(&error))?;
         // Mapped memory may be uncached: it is read once, in order.
         download.bytes.copy_from_slice(&view);
         drop(view);
@@ -235,7 +235,7 @@ impl Link {
             Err(wgpu::PollError::Timeout) => {
                 Err(DeviceError::TimedOut { seconds: self.patience.as_secs() })
             }
-            Err(error) => Err(refused(&error)),
+            Err(error) => Err(lost(&error)),
         }
     }
 
@@ -257,7 +257,7 @@ impl Link {
         for upload in uploads {
             let end = offset + upload.bytes.len() as u64;
             let view = staged.get_mapped_range_mut(offset..end);
-            view.map_err(|error| refused(&error))?.copy_from_slice(upload.bytes);
+            view.map_err(|error| lost(&error))?.copy_from_slice(upload.bytes);
             offset = end;
         }
         staged.unmap();
@@ -266,8 +266,10 @@ impl Link {
     }
 }
 
-fn refused(error: &impl std::error::Error) -> DeviceError {
-    DeviceError::Refused(one_line(&error.to_string()))
+/// A wait or a mapping that fails: commands for a lost device vanish without an error of their own,
+/// and are missed only here.
+fn lost(error: &impl std::error::Error) -> DeviceError {
+    DeviceError::Lost(one_line(&error.to_string()))
 }
 
 /// The size of a buffer that is to hold `bytes`: doubled, so that it seldom grows again.
@@ -287,7 +289,7 @@ impl Grown {
         Self { label, usage, buffer: None }
     }
 
-    fn reserve(&mut self, device: &wgpu::Device, bytes: usize) -> &wgpu::Buffer {
+    pub(super) fn reserve(&mut self, device: &wgpu::Device, bytes: usize) -> &wgpu::Buffer {
         let bytes = bytes as u64;
         // The old one goes before the new one comes.
         let kept = self.buffer.take().filter(|buffer| buffer.size() >= bytes);

@@ -21,9 +21,9 @@ mod search;
 
 use crate::primitives::{Hash256, Header, Trees};
 
-use super::{Device, DeviceError, DeviceInfo, DispatchLimits};
+use super::{Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits};
 #[cfg(feature = "mine")]
-use super::{DeviceType, SEARCH_GROUP, SearchDispatch, SearchResult};
+use super::{SEARCH_GROUP, SearchDispatch, SearchResult};
 
 pub use adapter::{Adapter, AdapterLimits, adapters};
 pub use kernels::Kernels;
@@ -56,7 +56,6 @@ const _: () = {
 
 /// The most nonces of one dispatch, so that it stays well under the 50 ms after which desktops
 /// become sluggish and, much later, watchdogs reset the device.
-#[cfg(feature = "mine")]
 const fn nonces_max(kind: DeviceType) -> u32 {
     match kind {
         DeviceType::Discrete => 1 << 24,
@@ -206,11 +205,9 @@ impl Device for Gpu {
             return Err(DeviceError::Refused(format!("no such dispatch: {dispatch:?}")));
         }
         let kernels = self.kernels;
-        let groups_max = self.adapter.limits().groups_per_dimension_max;
         self.attempt(|session| {
             let link = &session.link;
-            let kernel =
-                ready(&mut session.search, || SearchKernel::new(link, kernels, groups_max))?;
+            let kernel = ready(&mut session.search, || SearchKernel::new(link, kernels))?;
             kernel.run(&mut session.link, dispatch, noise)
         })
     }
@@ -268,14 +265,69 @@ fn dispatch_limits(adapter: &Adapter) -> Result<DispatchLimits, DeviceError> {
     Ok(DispatchLimits {
         headers: HEADERS_MAX.min(buffer / Header::LEN).min(threads),
         leaves: LEAVES_MAX.min(buffer / NODE_BYTES_PER_LEAF).min(threads),
-        #[cfg(feature = "mine")]
         nonces: nonces_max(adapter.info().kind),
-        #[cfg(not(feature = "mine"))]
-        nonces: 0,
     })
 }
 
 /// A count as kernels take it.
 fn count_u32(count: usize) -> u32 {
     u32::try_from(count).expect("dispatch limits are far below 2^32")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Shuts a software device by `harm`, and holds that it stays shut until it is rebuilt.
+    fn survives(harm: impl FnOnce(&mut Link), expected: impl FnOnce(&DeviceError) -> bool) {
+        let software = |adapter: &Adapter| adapter.info().kind == DeviceType::Software;
+        let Some(adapter) = adapters().into_iter().find(software) else {
+            let required = std::env::var_os("BLOCKMILL_REQUIRE_GPU").is_some_and(|v| v == "1");
+            assert!(!required, "no software adapter, and BLOCKMILL_REQUIRE_GPU=1");
+            eprintln!("SKIPPED: no adapter of a software driver, such as Mesa's lavapipe");
+            return;
+        };
+        let mut gpu = adapter.open().expect("the software adapter opens");
+        let headers = vec![Header::from_bytes([7; Header::LEN]); gpu.limits().headers];
+        let mut ids = vec![Hash256::ZERO; headers.len()];
+        gpu.header_ids(&headers, &mut ids).expect("the device works");
+
+        harm(&mut gpu.session.as_mut().expect("open").link);
+        let error = gpu.header_ids(&headers, &mut ids).expect_err("the device is harmed");
+        assert!(expected(&error), "{error:?}");
+        let error = gpu.header_ids(&headers, &mut ids).expect_err("the device is shut");
+        assert!(matches!(error, DeviceError::Lost(_)), "{error:?}");
+
+        gpu.rebuild().expect("the adapter is still there");
+        ids.fill(Hash256::ZERO);
+        gpu.header_ids(&headers, &mut ids).expect("the device works again");
+        assert!(ids.iter().all(|id| *id == headers[0].id()));
+    }
+
+    #[test]
+    fn a_late_device_is_shut() {
+        survives(
+            |link| link.patience = Duration::ZERO,
+            |error| *error == DeviceError::TimedOut { seconds: 0 },
+        );
+    }
+
+    #[test]
+    fn a_lost_device_is_shut() {
+        survives(|link| link.device.destroy(), |error| matches!(error, DeviceError::Lost(_)));
+    }
+
+    #[test]
+    fn a_refused_command_shuts_the_device() {
+        let too_large = |link: &mut Link| {
+            let mut buffer = link::Grown::new("too large", wgpu::BufferUsages::STORAGE);
+            // The error waits for the next check, as one that comes late would.
+            buffer.reserve(&link.device, 1 << 50);
+        };
+        survives(too_large, |error| {
+            matches!(error, DeviceError::Refused(_) | DeviceError::OutOfMemory)
+        });
+    }
 }
