@@ -287,7 +287,7 @@ mod search {
                 let met = SearchDispatch { target: target(top), ..alone };
                 assert_eq!(search(&mut gpu, &met).header.nonces, [nonce]);
                 let missed = SearchDispatch { target: target(top - 1), ..alone };
-                assert_eq!(search(&mut gpu, &missed).header.nonces, []);
+                assert!(search(&mut gpu, &missed).header.nonces.is_empty());
             }
         }
     }

@@ -1,0 +1,40 @@
+//! What several test files need: the public data, the software adapter, mined chains.
+//!
+//! A test that lacks something says so on stderr, where the harness does not swallow it, and
+//! passes; `BLOCKMILL_REQUIRE_DATA=1` and `BLOCKMILL_REQUIRE_GPU=1` turn that into a failure.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this module")]
+
+pub mod chain;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A file of the public test data, or `None` after a visible skip.
+///
+/// The data lies in `BLOCKMILL_DATA`, or else beside the checkout in `../shared/data`.
+pub fn data(relative: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("BLOCKMILL_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        PathBuf::from,
+    );
+    let file = folder.join(relative);
+    if file.exists() {
+        return Some(file);
+    }
+    skip("BLOCKMILL_REQUIRE_DATA", &format!("{} is not there", file.display()));
+    None
+}
+
+/// The bytes of a file of the public test data.
+pub fn read_data(relative: &str) -> Option<Vec<u8>> {
+    data(relative).map(|file| std::fs::read(file).expect("a data file is readable"))
+}
+
+/// Says that a test is skipped, or fails it if the variable says that it must not be.
+pub fn skip(variable: &str, why: &str) {
+    let required = std::env::var_os(variable).is_some_and(|value| value == "1");
+    assert!(!required, "{why}, and {variable}=1");
+    // Not `eprintln!`, which the harness captures.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
