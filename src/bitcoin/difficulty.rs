@@ -53,8 +53,7 @@ fn last_real_bits(params: &Params, limit: CompactTarget, parent: Ancestor<'_>) -
     Required::Exactly(block.bits())
 }
 
-/// The bits of the first block of a period, whose last block is `last`.
-/// (Core: `CalculateNextWorkRequired`.)
+/// The bits of the first block of a period, after `last`, the last block of the one before.
 fn retargeted(params: &Params, last: Ancestor<'_>) -> Required {
     if params.no_retargeting {
         return Required::Exactly(last.bits());
@@ -65,13 +64,27 @@ fn retargeted(params: &Params, last: Ancestor<'_>) -> Required {
     let Some(first) = first.filter(|first| !first.is_trusted()) else {
         return step(params, last);
     };
-    let timespan = params.target_timespan_s;
-    let actual = i64::from(last.time()) - i64::from(first.time());
-    let actual = actual.clamp(i64::from(timespan / 4), i64::from(timespan) * 4);
-    let actual = u32::try_from(actual).expect("clamped to a positive number below 2^32");
     // BIP94: the last block of a period may have used the 20-minute rule, the first may not.
     let base = if params.enforce_bip94 { first.bits() } else { last.bits() };
-    Required::Exactly(scaled(params, base, actual))
+    Required::Exactly(retarget(params, base, first.time(), last.time()))
+}
+
+/// The bits that follow a period: those of `base`, scaled by the time the period took, within a
+/// factor of four, and cut to compact precision.  (Core: `CalculateNextWorkRequired`.)
+///
+/// # Panics
+/// If `base` names no target; bits of an accepted header always do.
+#[must_use]
+pub fn retarget(
+    params: &Params,
+    base: CompactTarget,
+    first_time: u32,
+    last_time: u32,
+) -> CompactTarget {
+    let timespan = params.target_timespan_s;
+    let actual = i64::from(last_time) - i64::from(first_time);
+    let actual = actual.clamp(i64::from(timespan / 4), i64::from(timespan) * 4);
+    scaled(params, base, u32::try_from(actual).expect("clamped to a positive number below 2^32"))
 }
 
 /// The range of a retarget whose window is not known whole.  (Core: `PermittedDifficultyTransition`.)

@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this module")]
 
 pub mod chain;
+pub mod judge;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
