@@ -21,11 +21,10 @@ pub(super) fn required_bits(params: &Params, time: u32, parent: Ancestor<'_>) ->
     if parent.is_trusted() {
         return Required::Unknown;
     }
-    let limit = params.pow_limit.to_compact();
-    if params.no_retargeting && params.genesis.bits() == limit {
+    if params.no_retargeting && params.genesis.bits() == params.pow_limit.to_compact() {
         // Where the difficulty starts at the limit and never changes, every rule below gives the
         // limit; this spares the walk back through the period.
-        return Required::Exactly(limit);
+        return Required::Exactly(params.genesis.bits());
     }
     if (parent.height() + 1).is_multiple_of(params.retarget_interval()) {
         return retargeted(params, parent);
@@ -33,6 +32,7 @@ pub(super) fn required_bits(params: &Params, time: u32, parent: Ancestor<'_>) ->
     if !params.allow_min_difficulty {
         return Required::Exactly(parent.bits());
     }
+    let limit = params.pow_limit.to_compact();
     let late = u64::from(parent.time()) + 2 * u64::from(params.target_spacing_s);
     if u64::from(time) > late {
         return Required::Exactly(limit);

@@ -154,8 +154,16 @@ impl<R: HeaderRules> HeaderTree<R> {
             seen: 0,
             last_work: (genesis.bits(), block_work(genesis.bits())),
         };
-        tree.push(root);
+        let hash = hash_id(&tree.hasher, &id);
+        tree.push(root, hash);
         tree
+    }
+
+    /// Makes room for as many headers as the input is expected to hold.
+    pub fn reserve(&mut self, headers: usize) {
+        self.nodes.reserve(headers);
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        self.index.reserve(headers, |&node| hash_id(hasher, &nodes[node as usize].id));
     }
 
     /// The height of the best branch so far.
@@ -181,7 +189,8 @@ impl<R: HeaderRules> HeaderTree<R> {
     /// After 2^32 - 2 headers, which is 300 GB of them.
     pub fn insert(&mut self, header: &Header, id: Hash256, position: Position) {
         self.seen += 1;
-        if let Some(known) = self.find(&id) {
+        let hash = hash_id(&self.hasher, &id);
+        if let Some(known) = self.find(&id, hash) {
             return self.repeat(known, position);
         }
         let parent_id = header.parent();
@@ -190,22 +199,19 @@ impl<R: HeaderRules> HeaderTree<R> {
         let parent = if self.nodes[last as usize].id == parent_id {
             Some(last)
         } else {
-            self.find(&parent_id)
+            self.find(&parent_id, hash_id(&self.hasher, &parent_id))
         };
-        let node = self.push(Node {
-            id,
-            state: State::Waiting { next: NONE, child: NONE },
-            parent: parent.unwrap_or(NONE),
-            version: header.version(),
-            time: header.time(),
-            bits: header.bits(),
-            position,
-        });
-        if let Err(violation) = self.rules.check_alone(&self.nodes[node as usize].candidate()) {
+        let (version, time, bits) = (header.version(), header.time(), header.bits());
+        let block = Candidate { id, version, time, bits };
+        let state = State::Waiting { next: NONE, child: NONE };
+        let parent_node = parent.unwrap_or(NONE);
+        let node =
+            self.push(Node { id, state, parent: parent_node, version, time, bits, position }, hash);
+        if let Err(violation) = self.rules.check_alone(&block) {
             self.reject(node, violation);
         }
         match parent {
-            Some(parent) if !self.is_waiting(parent) => self.judge(node),
+            Some(parent) if !self.is_waiting(parent) => self.judge(node, &block),
             Some(parent) => self.wait_for(parent, node),
             None => self.wait_for_missing(parent_id, node),
         }
@@ -252,19 +258,19 @@ impl<R: HeaderRules> HeaderTree<R> {
         u32::try_from(self.nodes.len() - 1).expect("push keeps node numbers within u32")
     }
 
-    fn push(&mut self, node: Node) -> u32 {
+    fn push(&mut self, node: Node, hash: u64) -> u32 {
         let number = u32::try_from(self.nodes.len()).ok().filter(|&number| number != NONE);
         let number = number.expect("fewer than 2^32 - 1 headers");
         self.nodes.push(node);
         let (nodes, hasher) = (&self.nodes, &self.hasher);
         let rehash = |&other: &u32| hash_id(hasher, &nodes[other as usize].id);
-        self.index.insert_unique(hash_id(hasher, &node.id), number, rehash);
+        self.index.insert_unique(hash, number, rehash);
         number
     }
 
-    fn find(&self, id: &Hash256) -> Option<u32> {
+    fn find(&self, id: &Hash256, hash: u64) -> Option<u32> {
         let same = |&node: &u32| self.nodes[node as usize].id == *id;
-        self.index.find(hash_id(&self.hasher, id), same).copied()
+        self.index.find(hash, same).copied()
     }
 
     fn is_waiting(&self, node: u32) -> bool {
@@ -279,11 +285,13 @@ impl<R: HeaderRules> HeaderTree<R> {
         }
     }
 
-    /// Judges a node whose parent is judged.
-    fn judge(&mut self, node: u32) {
-        let here = self.nodes[node as usize];
-        let parent = self.nodes[here.parent as usize];
-        match (here.state, parent.state) {
+    /// Judges a node whose parent is judged. `block` is what the node holds; the caller has it at
+    /// hand, which is quicker than reading back what was just written.
+    fn judge(&mut self, node: u32, block: &Candidate) {
+        let here = &self.nodes[node as usize];
+        let parent = &self.nodes[here.parent as usize];
+        let (parent_id, parent_state) = (parent.id, parent.state);
+        match (here.state, parent_state) {
             (State::Rejected { next, .. }, _) => {
                 // Its own bytes condemned it before; now its height is known as well.
                 let height = self.height(here.parent).map(|height| height + 1);
@@ -291,12 +299,12 @@ impl<R: HeaderRules> HeaderTree<R> {
             }
             (_, State::Connected { height, work }) => {
                 let ancestor = Ancestor { nodes: &self.nodes, node: here.parent };
-                match self.rules.check_in_context(&here.candidate(), ancestor) {
+                match self.rules.check_in_context(block, ancestor) {
                     Ok(()) => self.connect(node, height + 1, work),
                     Err(violation) => self.reject(node, violation),
                 }
             }
-            _ => self.reject(node, Violation::BadPrevBlk { parent: parent.id }),
+            _ => self.reject(node, Violation::BadPrevBlk { parent: parent_id }),
         }
     }
 
@@ -308,7 +316,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         let work = parent_work.saturating_add(self.last_work.1);
         self.nodes[node as usize].state = State::Connected { height, work };
         self.connected += 1;
-        let best = self.nodes[self.best as usize];
+        let best = &self.nodes[self.best as usize];
         let State::Connected { work: most, .. } = best.state else {
             unreachable!("the best node is connected")
         };
@@ -373,7 +381,8 @@ impl<R: HeaderRules> HeaderTree<R> {
                 {
                     lists.push(grandchildren);
                 }
-                self.judge(child);
+                let block = self.nodes[child as usize].candidate();
+                self.judge(child, &block);
                 child = next;
             }
         }

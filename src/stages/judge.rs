@@ -13,9 +13,14 @@ use super::{Busy, Options, Trusted, Validation};
 /// Headers that are kept while the network is not known: none of them can be judged.
 const UNDECIDED_MAX: usize = 1 << 20;
 
+/// Headers for which room is made beforehand, whatever the size of the files: 100 MiB of it.
+const RESERVED_MAX: usize = 1 << 20;
+
 /// Judges headers as they come.
 pub(super) struct Judge {
     options: Options,
+    /// How many headers the input may hold.
+    expected: usize,
     /// The first header of the input, with its place.
     first: Option<(Header, Position)>,
     /// The network that the input has shown, with the place where it did.
@@ -36,9 +41,10 @@ enum Obstacle {
 }
 
 impl Judge {
-    pub(super) fn new(options: &Options) -> Result<Self, Error> {
+    pub(super) fn new(options: &Options, expected: usize) -> Result<Self, Error> {
         let mut judge = Self {
             options: options.clone(),
+            expected,
             first: None,
             shown: None,
             tree: None,
@@ -121,6 +127,7 @@ impl Judge {
         };
         let rules = HeaderRules::new(params, self.options.now);
         let mut tree = HeaderTree::new(rules, start, self.options.rejections_max);
+        tree.reserve(self.expected.min(RESERVED_MAX));
         for (header, id, position) in std::mem::take(&mut self.undecided) {
             tree.insert(&header, id, position);
         }

@@ -24,6 +24,7 @@ use crate::chain::Outcome;
 use crate::compute::Backend;
 use crate::dump::{Batch, FileTable, HeaderReader, Inputs, Progress};
 use crate::error::Error;
+use crate::primitives::Header;
 
 use hash::HashedBatch;
 use judge::Judge;
@@ -102,8 +103,10 @@ pub fn validate_headers(
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Validation, Error> {
+    // Compressed or piped input holds more than this; the tree then grows.
+    let expected = inputs.bytes_on_disk().unwrap_or(0) / Header::LEN as u64;
+    let mut judge = Judge::new(options, usize::try_from(expected).unwrap_or(usize::MAX))?;
     let mut reader = HeaderReader::new(inputs, options.batch);
-    let mut judge = Judge::new(options)?;
     let mut busy = Busy::default();
     if options.overlap {
         overlapped(&mut reader, backend, &mut judge, &mut busy, progress)?;

@@ -28,8 +28,11 @@ pub fn options(params: Option<Params>) -> Options {
 
 /// Validates files on one thread.
 pub fn judge_files(paths: &[PathBuf], options: &Options) -> Result<Validation, Error> {
-    let cpu = Cpu::new(1).expect("a thread");
-    judge_files_on(&cpu, paths, options)
+    judge_files_on(&one_thread(), paths, options)
+}
+
+fn one_thread() -> Cpu {
+    Cpu::new(1).expect("a thread")
 }
 
 /// Validates files on `backend`.
