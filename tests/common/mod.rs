@@ -39,3 +39,20 @@ pub fn skip(variable: &str, why: &str) {
     // Not `eprintln!`, which the harness captures.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
+
+/// Whether the software adapter is there, which tests that need any adapter use.
+pub fn software_adapter_is_there() -> bool {
+    #[cfg(feature = "gpu")]
+    {
+        use blockmill::compute::DeviceType;
+        use blockmill::compute::gpu::adapters;
+
+        let software = adapters().iter().any(|adapter| adapter.info().kind == DeviceType::Software);
+        if !software {
+            skip("BLOCKMILL_REQUIRE_GPU", "no software adapter, such as Mesa's lavapipe");
+        }
+        software
+    }
+    #[cfg(not(feature = "gpu"))]
+    false
+}
