@@ -141,6 +141,25 @@ fn the_list_of_rejections_is_bounded_and_keeps_the_first() {
     assert_eq!((found.blocks.rejected, found.rejections_omitted), (51, 46));
 }
 
+#[test]
+fn orphans_are_listed_by_their_missing_parent() {
+    let chain = from_genesis(&regtest(), 9);
+    let fork = extend(&chain[5], 2, 1);
+    // Blocks 3 and 7 are missing; 4 to 6 and the fork hang on one, 8 and 9 on the other.
+    let dump = [&chain[8..], &fork, &chain[4..7], &chain[..3]].concat();
+    let found = outcome(&dump);
+    assert_eq!((found.blocks.best_branch, found.blocks.orphans), (3, 7));
+    let groups: Vec<_> = found
+        .orphan_groups
+        .iter()
+        .map(|group| (group.parent, group.blocks, group.position.0 / 80))
+        .collect();
+    assert_eq!(groups, [(chain[7].id(), 2, 0), (chain[3].id(), 5, 2)]);
+    // One of them brings its group home.
+    let found = outcome(&[&dump[..], &chain[3..4]].concat());
+    assert_eq!((found.blocks.best_branch, found.blocks.side, found.blocks.orphans), (8, 1, 2));
+}
+
 /// What is wrong with a block of a random tree.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {

@@ -13,7 +13,7 @@ use crate::primitives::{CompactTarget, Hash256, Header, Work};
 use crate::verdict::{Position, Rejection, Violation};
 
 use super::rejections::{Record, Rejections};
-use super::{BlockCounts, Outcome, SideBranch, Tip};
+use super::{BlockCounts, OrphanGroup, Outcome, SideBranch, Tip};
 
 /// What the rules look at in the header that they judge.
 #[derive(Clone, Copy, Debug)]
@@ -251,7 +251,8 @@ impl<R: HeaderRules> HeaderTree<R> {
                 position: record.position,
             })
             .collect();
-        Outcome { tip, blocks, rejections, rejections_omitted, side_branches }
+        let orphan_groups = self.orphan_groups();
+        Outcome { tip, blocks, rejections, rejections_omitted, side_branches, orphan_groups }
     }
 
     fn last(&self) -> u32 {
@@ -496,6 +497,30 @@ impl<R: HeaderRules> HeaderTree<R> {
         Tip { height, id, work }
     }
 
+    fn orphan_groups(&self) -> Vec<OrphanGroup> {
+        let groups = self.missing.iter().map(|(parent, first)| self.orphan_group(*parent, *first));
+        let mut groups: Vec<_> = groups.filter(|group| group.blocks > 0).collect();
+        groups.sort_unstable_by_key(|group| group.position);
+        groups.truncate(Outcome::BRANCHES_MAX);
+        groups
+    }
+
+    fn orphan_group(&self, parent: Hash256, first: u32) -> OrphanGroup {
+        let mut group = OrphanGroup { parent, blocks: 0, position: NOT_IN_INPUT };
+        let mut lists = vec![first];
+        while let Some(mut node) = lists.pop() {
+            while node != NONE {
+                if let State::Waiting { child, .. } = self.nodes[node as usize].state {
+                    group.blocks += 1;
+                    group.position = group.position.min(self.nodes[node as usize].position);
+                    lists.push(child);
+                }
+                node = self.next(node);
+            }
+        }
+        group
+    }
+
     fn side_branches(&self, on_best: &[u32]) -> Vec<SideBranch> {
         if self.connected == on_best.len() as u64 {
             return Vec::new();
@@ -514,7 +539,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             .filter(|&node| !has_child[node as usize] && !is_best[node as usize])
             .collect();
         tips.sort_unstable_by_key(|&node| self.nodes[node as usize].position);
-        tips.truncate(Outcome::SIDE_BRANCHES_MAX);
+        tips.truncate(Outcome::BRANCHES_MAX);
         tips.into_iter().map(|node| self.side_branch(node, &is_best)).collect()
     }
 

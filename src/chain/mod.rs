@@ -5,4 +5,4 @@ mod outcome;
 mod rejections;
 
 pub use header_tree::{Ancestor, Candidate, HeaderRules, HeaderTree, Start};
-pub use outcome::{BlockCounts, Outcome, SideBranch, Tip};
+pub use outcome::{BlockCounts, OrphanGroup, Outcome, SideBranch, Tip};

@@ -44,6 +44,17 @@ pub struct SideBranch {
     pub position: Position,
 }
 
+/// Blocks that hang together but connect to nothing, because the parent of the lowest is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrphanGroup {
+    /// The missing block.
+    pub parent: Hash256,
+    /// How many blocks descend from it.
+    pub blocks: u64,
+    /// The place of the first of them in the input.
+    pub position: Position,
+}
+
 /// The verdict on a set of headers.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -56,11 +67,14 @@ pub struct Outcome {
     /// How many rejections the list leaves out.
     pub rejections_omitted: u64,
     /// The ends of the other branches in the order of the input, no more than
-    /// [`Outcome::SIDE_BRANCHES_MAX`].
+    /// [`Outcome::BRANCHES_MAX`].
     pub side_branches: Vec<SideBranch>,
+    /// The orphans by missing parent in the order of the input, no more than
+    /// [`Outcome::BRANCHES_MAX`].
+    pub orphan_groups: Vec<OrphanGroup>,
 }
 
 impl Outcome {
-    /// How many side branches are listed.
-    pub const SIDE_BRANCHES_MAX: usize = 1000;
+    /// How many side branches, and how many groups of orphans, are listed.
+    pub const BRANCHES_MAX: usize = 1000;
 }

@@ -50,8 +50,10 @@ Examples:
       Judge a file of 80-byte headers; network and kind are recognised.
   blockmill validate part1.hdr.xz part2.hdr.zst
       Several files are one chain; compressed ones are recognised too.
-  bitcoin-cli getblockheader \"$hash\" false | blockmill validate --network main --start-height 840000 -
-      Hex lines from a node, beginning in the middle of the chain.
+  blockmill validate --network main --start-height 840000 later.hdr
+      A dump that begins in the middle of the chain.
+  bitcoin-cli getblockheader \"$hash\" false | blockmill validate -
+      Hex lines from a pipe.
   blockmill validate --format json dump/ | jq .tip
       A whole directory, as one JSON document.";
 

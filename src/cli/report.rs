@@ -29,6 +29,7 @@ pub(super) struct Report {
     tip: Option<TipReport>,
     blocks: BlockReport,
     side_branches: Vec<SideBranchReport>,
+    orphans_by_parent: Vec<OrphanReport>,
     rejections: Vec<RejectionReport>,
     rejections_omitted: u64,
     not_checked: Vec<&'static str>,
@@ -63,6 +64,14 @@ struct SideBranchReport {
     hash: String,
     chainwork: String,
     fork_height: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct OrphanReport {
+    parent: String,
+    blocks: u64,
+    file: Option<String>,
+    offset: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -180,6 +189,7 @@ impl Report {
             }),
             blocks: outcome.map(|outcome| block_report(&outcome.blocks)).unwrap_or_default(),
             side_branches: outcome.map(side_branches).unwrap_or_default(),
+            orphans_by_parent: outcome.map(|outcome| orphans(outcome, table)).unwrap_or_default(),
             rejections: outcome.map(|outcome| rejections(outcome, table)).unwrap_or_default(),
             rejections_omitted: outcome.map_or(0, |outcome| outcome.rejections_omitted),
             not_checked,
@@ -224,6 +234,7 @@ impl Report {
             tip: None,
             blocks: BlockReport::default(),
             side_branches: Vec::new(),
+            orphans_by_parent: Vec::new(),
             rejections: Vec::new(),
             rejections_omitted: 0,
             not_checked: Vec::new(),
@@ -294,6 +305,7 @@ impl Report {
             writeln!(out, "chainwork  {}", tip.chainwork)?;
         }
         self.write_blocks(out)?;
+        self.write_orphans(out)?;
         self.write_trust(out)?;
         let words = LEVEL_NOT_CHECKED.map(|(_, words)| words);
         writeln!(out, "unchecked  {}", words.join("; "))?;
@@ -304,6 +316,10 @@ impl Report {
         match self.verdict {
             "rejected" => format!("REJECTED: {} break a rule", blocks(self.blocks.rejected)),
             "incomplete" => "INCOMPLETE: the input could not be judged whole".into(),
+            _ if self.blocks.orphans > 0 => format!(
+                "valid as far as it connects; {} could not be judged in context",
+                blocks(self.blocks.orphans)
+            ),
             _ => "valid: every byte accounted for, no block rejected".into(),
         }
     }
@@ -378,6 +394,19 @@ impl Report {
         Ok(())
     }
 
+    fn write_orphans(&self, out: &mut String) -> std::fmt::Result {
+        for group in &self.orphans_by_parent {
+            write!(out, "orphans    {} after {}, ", blocks(group.blocks), group.parent)?;
+            let file = group.file.as_deref().unwrap_or("?");
+            writeln!(
+                out,
+                "which is missing; first in {file}, offset {}",
+                group.offset.unwrap_or(0)
+            )?;
+        }
+        Ok(())
+    }
+
     fn write_trust(&self, out: &mut String) -> std::fmt::Result {
         let Some(trusted) = &self.trusted else { return Ok(()) };
         writeln!(
@@ -435,6 +464,21 @@ fn side_branches(outcome: &Outcome) -> Vec<SideBranchReport> {
             hash: branch.tip.id.to_string(),
             chainwork: branch.tip.work.to_string(),
             fork_height: branch.fork_height,
+        })
+        .collect()
+}
+
+fn orphans(outcome: &Outcome, table: &FileTable) -> Vec<OrphanReport> {
+    let groups = outcome.orphan_groups.iter();
+    groups
+        .map(|group| {
+            let place = table.place(group.position);
+            OrphanReport {
+                parent: group.parent.to_string(),
+                blocks: group.blocks,
+                file: place.as_ref().map(|place| place.path.display().to_string()),
+                offset: place.map(|place| place.offset),
+            }
         })
         .collect()
 }
