@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use blockmill::compute::{
-    Cpu, CrossCheck, Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits, Guarded, Tested,
+    Backend, Cpu, CrossCheck, Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits, Guarded,
+    Tested,
 };
 #[cfg(feature = "mine")]
 use blockmill::compute::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};
@@ -15,6 +16,12 @@ use blockmill::primitives::{Hash256, Header, Trees, sha256d};
 
 #[cfg(feature = "mine")]
 use super::search_faults::SearchFault;
+
+/// The jobs with known answers that the guard adds to each dispatch of digests.
+pub const KNOWN: usize = 8;
+
+/// The calls of a self-test, one for each kernel.
+pub const SELF_TEST_CALLS: usize = if cfg!(feature = "mine") { 3 } else { 2 };
 
 /// The smallest dispatches that hold the self-test, so that little work needs several of them.
 pub const LIMITS: DispatchLimits = DispatchLimits { headers: 1031, leaves: 288, nonces: 1024 };
@@ -139,10 +146,23 @@ pub enum Fault {
     /// Something about the hits of a search is wrong; digests are right.
     #[cfg(feature = "mine")]
     Search(SearchFault),
-    /// The first `times` calls fail, having scribbled over the results.
-    Fails { error: DeviceError, times: usize, comes_back: bool },
+    /// Some calls fail, having scribbled over the results; `at` picks them by number, from zero.
+    Fails { error: DeviceError, at: fn(usize) -> bool, comes_back: bool },
     /// One call fails, and what comes back after that computes zeros.
     ComesBackWrong,
+}
+
+impl Fault {
+    /// The faults that make every result wrong, or nearly so, whatever the job.
+    pub const WHOLESALE: [Self; 7] = [
+        Self::FlipEveryWord,
+        Self::Zeros,
+        Self::Nothing,
+        Self::Stale,
+        Self::Shifted,
+        Self::Echo,
+        Self::EchoParent,
+    ];
 }
 
 /// A call that reached an armed device.
@@ -192,7 +212,6 @@ impl Log {
 pub struct Faulty {
     inner: Box<dyn Device>,
     fault: Fault,
-    failures: usize,
     log: Arc<Log>,
     /// The last right digests, by kind of job.
     last_ids: Vec<Hash256>,
@@ -207,7 +226,6 @@ impl Faulty {
         let device = Self {
             inner,
             fault,
-            failures: 0,
             log: Arc::clone(&log),
             last_ids: Vec::new(),
             last_roots: Vec::new(),
@@ -227,13 +245,12 @@ impl Faulty {
             return Ok(());
         }
         self.log.dispatches.lock().expect("as above").push(dispatch);
-        let (error, times) = match &self.fault {
-            Fault::Fails { error, times, .. } => (error.clone(), *times),
-            Fault::ComesBackWrong => (DeviceError::Lost("for a moment".into()), 1),
-            _ => return Ok(()),
-        };
-        self.failures += 1;
-        if self.failures > times { Ok(()) } else { Err(error) }
+        let call = self.log.calls() - 1;
+        match &self.fault {
+            Fault::Fails { error, at, .. } if at(call) => Err(error.clone()),
+            Fault::ComesBackWrong if call == 0 => Err(DeviceError::Lost("for a moment".into())),
+            _ => Ok(()),
+        }
     }
 
     fn lied(&self, wrong: bool) {
@@ -405,4 +422,11 @@ pub fn guarded_over(
     let tested = Tested::new(Box::new(device)).expect("a device behaves until it is armed");
     let cpu = Cpu::new(1).expect("one thread");
     (Guarded::new(tested, cpu, cross_check), log)
+}
+
+/// Holds that a device that lied in its first armed dispatch was found out there and then.
+pub fn assert_caught(backend: &Guarded, log: &Log, what: &str) {
+    let tally = backend.tally();
+    assert_eq!((tally.mismatches, log.lies(), log.calls()), (1, 1, 1), "{what}: {tally:?}");
+    assert!(tally.fallbacks > 0 && tally.off.is_some(), "{what}: {tally:?}");
 }
