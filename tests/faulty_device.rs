@@ -8,10 +8,7 @@ use std::sync::Arc;
 use blockmill::compute::{Backend, CrossCheck, DeviceError, Guarded, SelfTestFailure, Tested};
 use blockmill::primitives::{Hash256, Trees};
 
-use common::faulty::{
-    Fault, Faulty, KNOWN, LIMITS, Log, SELF_TEST_CALLS, Simulated, assert_caught, guarded,
-    guarded_over,
-};
+use common::faulty::{Fault, Faulty, KNOWN, LIMITS, Log, SELF_TEST_CALLS, Simulated, guarded};
 use common::oracle;
 #[cfg(feature = "mine")]
 use common::search_faults::SearchFault;
@@ -247,6 +244,7 @@ fn wrong_searches_fail_the_self_test() {
 #[test]
 fn the_software_gpu_is_not_believed_either() {
     use blockmill::compute::{DeviceType, gpu};
+    use common::faulty::{assert_caught, guarded_over};
 
     let software = |adapter: &gpu::Adapter| adapter.info().kind == DeviceType::Software;
     let Some(adapter) = gpu::adapters().into_iter().find(software) else {

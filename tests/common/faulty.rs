@@ -128,7 +128,7 @@ pub enum Fault {
     /// One bit of every output word is flipped.
     FlipEveryWord,
     /// One bit of one output word is flipped; nothing is where there is no such word.
-    FlipWord { word: usize, bit: u32 },
+    FlipWord { word: usize, bit: usize },
     /// Everything is zero.
     Zeros,
     /// The kernel did not run: the result buffer comes back as it was.
@@ -194,6 +194,13 @@ impl Log {
         self.dispatches.lock().expect("no test panics while it holds the log").len()
     }
 
+    /// Keeps a call and returns its number.
+    fn note(&self, dispatch: Dispatch) -> usize {
+        let mut dispatches = self.dispatches.lock().expect("as above");
+        dispatches.push(dispatch);
+        dispatches.len() - 1
+    }
+
     pub fn take_dispatches(&self) -> Vec<Dispatch> {
         std::mem::take(&mut *self.dispatches.lock().expect("as above"))
     }
@@ -240,12 +247,11 @@ impl Faulty {
     }
 
     /// Notes a call, and fails it if that is the fault.
-    fn enter(&mut self, dispatch: Dispatch) -> Result<(), DeviceError> {
+    fn enter(&self, dispatch: Dispatch) -> Result<(), DeviceError> {
         if !self.armed() {
             return Ok(());
         }
-        self.log.dispatches.lock().expect("as above").push(dispatch);
-        let call = self.log.calls() - 1;
+        let call = self.log.note(dispatch);
         match &self.fault {
             Fault::Fails { error, at, .. } if at(call) => Err(error.clone()),
             Fault::ComesBackWrong if call == 0 => Err(DeviceError::Lost("for a moment".into())),
@@ -270,7 +276,7 @@ impl Faulty {
         match &self.fault {
             Fault::FlipEveryWord => {
                 for word in 0..8 * digests.len() {
-                    flip(&mut digests[word / 8], word % 8, word as u32 * 7 % 32);
+                    flip(&mut digests[word / 8], word % 8, word * 7 % 32);
                 }
             }
             Fault::FlipWord { word, bit } => {
@@ -317,9 +323,9 @@ fn hash_at(bytes: &[u8], at: usize) -> Hash256 {
 }
 
 /// Flips a bit of a 32-bit word of a digest.
-pub fn flip(digest: &mut Hash256, word: usize, bit: u32) {
+pub fn flip(digest: &mut Hash256, word: usize, bit: usize) {
     let mut bytes = *digest.as_bytes();
-    bytes[4 * word + bit as usize / 8] ^= 1 << (bit % 8);
+    bytes[4 * word + bit / 8] ^= 1 << (bit % 8);
     *digest = Hash256::from_bytes(bytes);
 }
 
