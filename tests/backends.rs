@@ -158,6 +158,12 @@ mod search {
             (first, winners) = (winner + 1, winners + 1);
         }
         assert!(winners > 5 && winners <= HIT_LIST_CAPACITY);
+        // Winners so far apart that another thread may well meet a later one first.
+        let mut job = SearchJob { target: bare(u32::MAX / 2000), last: 60_999, ..job };
+        for _ in 0..10 {
+            let winner = answer(backend, &job).expect("thirty in this range");
+            job.first = winner + 1;
+        }
         // Every nonce wins: far more hits than a list holds, and then exactly as many, one less
         // and one more.
         let capacity = u32::try_from(HIT_LIST_CAPACITY).expect("a small number");
@@ -177,10 +183,10 @@ mod search {
         let lowest = (0..2000).min_by_key(|&nonce| top(nonce)).expect("not empty");
         let job = SearchJob { header, target: bare(top(lowest)), first: 0, last: 1999 };
         assert_eq!(answer(backend, &job), None);
-        // In a short list, before a winner: a nonce whose hash is above one that comes later.
-        let early = (0..500).min_by_key(|&nonce| top(nonce)).expect("not empty");
-        let second = (0..5000).find(|&nonce| top(nonce) < top(early)).expect("one is lower");
-        let job = SearchJob { target: bare(top(early)), last: 4999, ..job };
+        // In a short list, before a winner: a nonce whose hash is above one that comes soon after.
+        let early = (0..100).min_by_key(|&nonce| top(nonce)).expect("not empty");
+        let second = (0..1000).find(|&nonce| top(nonce) < top(early)).expect("one is lower");
+        let job = SearchJob { target: bare(top(early)), last: 999, ..job };
         assert_eq!(answer(backend, &job), Some(second));
         assert!(early < second);
         // In a list that overflows: the first nonce is the lowest candidate and loses.
