@@ -19,6 +19,8 @@ pub enum SearchFault {
     LowestTooHigh,
     /// The nonce before the lowest hit is called the lowest.
     LowestTooLow,
+    /// The lowest hit is called so, and neither counted nor listed.
+    LowestNotListed,
     /// A hit is listed that is not counted.
     ListTooLong,
     /// A hit is counted and not listed.
@@ -44,12 +46,13 @@ pub enum SearchFault {
 }
 
 impl SearchFault {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::CountTooHigh,
         Self::CountTooLow,
         Self::CountBeyondRange,
         Self::LowestTooHigh,
         Self::LowestTooLow,
+        Self::LowestNotListed,
         Self::ListTooLong,
         Self::ListTooShort,
         Self::Duplicate,
@@ -77,6 +80,11 @@ impl SearchFault {
             }
             Self::LowestTooHigh => hits.lowest = largest.unwrap_or(hits.lowest),
             Self::LowestTooLow => hits.lowest = hits.lowest.wrapping_sub(1),
+            Self::LowestNotListed => {
+                let lowest = hits.lowest;
+                hits.nonces.retain(|&nonce| nonce != lowest);
+                hits.count = u32::try_from(hits.nonces.len()).expect("a short list");
+            }
             Self::ListTooLong => hits.nonces.push(first),
             Self::ListTooShort => drop(hits.nonces.pop()),
             Self::Duplicate => {
