@@ -159,7 +159,7 @@ mod search {
         }
         assert!(winners > 5 && winners <= HIT_LIST_CAPACITY);
         // Winners so far apart that another thread may well meet a later one first.
-        let mut job = SearchJob { target: bare(u32::MAX / 2000), last: 60_999, ..job };
+        let mut job = SearchJob { target: bare(u32::MAX / 30_000), last: 900_999, ..job };
         for _ in 0..10 {
             let winner = answer(backend, &job).expect("thirty in this range");
             job.first = winner + 1;
