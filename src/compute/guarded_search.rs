@@ -125,6 +125,10 @@ fn lowest_winner(job: &SearchJob, hits: &Hits, cpu: &Cpu) -> Result<Option<u32>,
     }
     let overflowed = hits.count as usize > HIT_LIST_CAPACITY;
     match nonces.first() {
+        // A count that lost its last bit leaves the hit's nonce behind.
+        None if hits.lowest != u32::MAX => {
+            return wrong(format!("no hits and {} as the lowest", hits.lowest));
+        }
         None => return Ok(None),
         Some(&first) if hits.lowest > first || (!overflowed && hits.lowest != first) => {
             return wrong(format!("{} as the lowest of a list with {first}", hits.lowest));

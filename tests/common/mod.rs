@@ -6,7 +6,11 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this module")]
 
 pub mod chain;
+pub mod faulty;
 pub mod judge;
+pub mod oracle;
+#[cfg(feature = "mine")]
+pub mod search_faults;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,438 @@
+//! Devices to distrust: [`Simulated`] is honest and computes on the CPU; [`Faulty`] wraps a device
+//! and, once armed, fails or lies in one chosen way.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use blockmill::compute::{
+    Backend, Cpu, CrossCheck, Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits, Guarded,
+    Tested,
+};
+#[cfg(feature = "mine")]
+use blockmill::compute::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};
+#[cfg(feature = "mine")]
+use blockmill::primitives::Target;
+use blockmill::primitives::{Hash256, Header, Trees, sha256d};
+
+#[cfg(feature = "mine")]
+use super::search_faults::SearchFault;
+
+/// The jobs with known answers that the guard adds to each dispatch of digests.
+pub const KNOWN: usize = 8;
+
+/// The calls of a self-test, one for each kernel.
+pub const SELF_TEST_CALLS: usize = if cfg!(feature = "mine") { 3 } else { 2 };
+
+/// The smallest dispatches that hold the self-test, so that little work needs several of them.
+pub const LIMITS: DispatchLimits = DispatchLimits { headers: 1031, leaves: 288, nonces: 1024 };
+
+/// An honest device on the CPU.
+pub struct Simulated {
+    info: DeviceInfo,
+}
+
+impl Simulated {
+    pub fn new() -> Self {
+        let info = DeviceInfo {
+            id: "simulated:0".into(),
+            name: "Simulated".into(),
+            api: "none".into(),
+            kind: DeviceType::Other,
+            driver: String::new(),
+            pci: None,
+        };
+        Self { info }
+    }
+}
+
+fn at_most(count: usize, most: usize) -> Result<(), DeviceError> {
+    if count <= most { Ok(()) } else { Err(DeviceError::Refused(format!("{count} of {most}"))) }
+}
+
+impl Device for Simulated {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn limits(&self) -> DispatchLimits {
+        LIMITS
+    }
+
+    fn header_ids(&mut self, headers: &[Header], ids: &mut [Hash256]) -> Result<(), DeviceError> {
+        at_most(headers.len(), LIMITS.headers)?;
+        for (header, id) in headers.iter().zip(ids) {
+            *id = header.id();
+        }
+        Ok(())
+    }
+
+    fn merkle_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
+        at_most(trees.leaf_count(), LIMITS.leaves)?;
+        for (leaves, root) in trees.iter().zip(roots) {
+            let mut level = leaves.to_vec();
+            while level.len() > 1 {
+                let parent = |pair: &[Hash256]| {
+                    let right = pair[pair.len() - 1];
+                    sha256d(&[*pair[0].as_bytes(), *right.as_bytes()].concat())
+                };
+                level = level.chunks(2).map(parent).collect();
+            }
+            *root = level[0];
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "mine")]
+    fn search(
+        &mut self,
+        dispatch: &SearchDispatch,
+        noise: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<SearchResult, DeviceError> {
+        at_most(dispatch.count as usize, LIMITS.nonces as usize)?;
+        noise(&mut [0; 64]);
+        let SearchDispatch { header, target, first, count, .. } = *dispatch;
+        Ok(SearchResult {
+            header: hits(&header, target, first, count),
+            decoy: hits(&dispatch.decoy, dispatch.decoy_target, dispatch.decoy_first, SEARCH_GROUP),
+        })
+    }
+
+    fn rebuild(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+}
+
+/// What the kernel lists: in no order that helps, and in a full list the lowest hit is missing.
+#[cfg(feature = "mine")]
+fn hits(header: &Header, target: Target, first: u32, count: u32) -> Hits {
+    let nonces = (0..count).map(|offset| first + offset);
+    let mut nonces: Vec<_> = nonces.filter(|&nonce| is_candidate(header, target, nonce)).collect();
+    let lowest = nonces.first().copied().unwrap_or(u32::MAX);
+    let count = u32::try_from(nonces.len()).expect("no more than there are nonces");
+    nonces.reverse();
+    nonces.truncate(HIT_LIST_CAPACITY);
+    Hits { count, lowest, nonces }
+}
+
+/// Whether a device lists `nonce`: it compares no more than the most significant word.
+#[cfg(feature = "mine")]
+pub fn is_candidate(header: &Header, target: Target, nonce: u32) -> bool {
+    super::oracle::top_word(&header.with_nonce(nonce).id()) <= target.top_word()
+}
+
+/// One way to be wrong.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Honest: what else the wrapper does must change nothing.
+    None,
+    /// One bit of every output word is flipped.
+    FlipEveryWord,
+    /// One bit of one output word is flipped; nothing is where there is no such word.
+    FlipWord { word: usize, bit: usize },
+    /// Everything is zero.
+    Zeros,
+    /// The kernel did not run: the result buffer comes back as it was.
+    Nothing,
+    /// The last answers that were right come back again.
+    Stale,
+    /// Each result stands one place too late.
+    Shifted,
+    /// Each result is the beginning of its input.
+    Echo,
+    /// Each id is what the next header names as its parent, which costs no hash.
+    EchoParent,
+    /// One input, known by its bytes, gets this digest.
+    Answer { job: Vec<u8>, digest: Hash256 },
+    /// Something about the hits of a search is wrong; digests are right.
+    #[cfg(feature = "mine")]
+    Search(SearchFault),
+    /// Some calls fail, having scribbled over the results; `at` picks them by number, from zero.
+    Fails { error: DeviceError, at: fn(usize) -> bool, comes_back: bool },
+    /// One call fails, and what comes back after that computes zeros.
+    ComesBackWrong,
+}
+
+impl Fault {
+    /// The faults that make every result wrong, or nearly so, whatever the job.
+    pub const WHOLESALE: [Self; 7] = [
+        Self::FlipEveryWord,
+        Self::Zeros,
+        Self::Nothing,
+        Self::Stale,
+        Self::Shifted,
+        Self::Echo,
+        Self::EchoParent,
+    ];
+}
+
+/// A call that reached an armed device.
+pub struct Dispatch {
+    /// The bytes of each header or of each tree's leaves; of both headers of a search.
+    pub jobs: Vec<Vec<u8>>,
+    /// What was in the result buffer beforehand.
+    pub noise: Vec<u8>,
+    /// The workgroup of the decoy.
+    pub decoy_group: Option<u32>,
+}
+
+/// The switch of a [`Faulty`] device, and what it lived through since it was armed.
+#[derive(Default)]
+pub struct Log {
+    armed: AtomicBool,
+    dispatches: Mutex<Vec<Dispatch>>,
+    lies: AtomicUsize,
+    rebuilds: AtomicUsize,
+}
+
+impl Log {
+    pub fn arm(&self) {
+        self.armed.store(true, SeqCst);
+    }
+
+    /// The calls that reached the device, those of a self-test after a rebuild included.
+    pub fn calls(&self) -> usize {
+        self.dispatches.lock().expect("no test panics while it holds the log").len()
+    }
+
+    /// Keeps a call and returns its number.
+    fn note(&self, dispatch: Dispatch) -> usize {
+        let mut dispatches = self.dispatches.lock().expect("as above");
+        dispatches.push(dispatch);
+        dispatches.len() - 1
+    }
+
+    pub fn take_dispatches(&self) -> Vec<Dispatch> {
+        std::mem::take(&mut *self.dispatches.lock().expect("as above"))
+    }
+
+    /// The calls whose answers were wrong.
+    pub fn lies(&self) -> usize {
+        self.lies.load(SeqCst)
+    }
+
+    pub fn rebuilds(&self) -> usize {
+        self.rebuilds.load(SeqCst)
+    }
+}
+
+/// A device that behaves until it is armed.
+pub struct Faulty {
+    inner: Box<dyn Device>,
+    fault: Fault,
+    log: Arc<Log>,
+    /// The last right digests, by kind of job.
+    last_ids: Vec<Hash256>,
+    last_roots: Vec<Hash256>,
+    #[cfg(feature = "mine")]
+    last_result: SearchResult,
+}
+
+impl Faulty {
+    pub fn new(inner: Box<dyn Device>, fault: Fault) -> (Self, Arc<Log>) {
+        let log = Arc::new(Log::default());
+        let device = Self {
+            inner,
+            fault,
+            log: Arc::clone(&log),
+            last_ids: Vec::new(),
+            last_roots: Vec::new(),
+            #[cfg(feature = "mine")]
+            last_result: SearchResult::default(),
+        };
+        (device, log)
+    }
+
+    fn armed(&self) -> bool {
+        self.log.armed.load(SeqCst)
+    }
+
+    /// Notes a call, and fails it if that is the fault.
+    fn enter(&self, dispatch: Dispatch) -> Result<(), DeviceError> {
+        if !self.armed() {
+            return Ok(());
+        }
+        let call = self.log.note(dispatch);
+        match &self.fault {
+            Fault::Fails { error, at, .. } if at(call) => Err(error.clone()),
+            Fault::ComesBackWrong if call == 0 => Err(DeviceError::Lost("for a moment".into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn lied(&self, wrong: bool) {
+        self.log.lies.fetch_add(usize::from(wrong), SeqCst);
+    }
+
+    /// What becomes of right digests.
+    fn spoil(
+        &self,
+        right: &[Hash256],
+        last: &[Hash256],
+        jobs: &[Vec<u8>],
+        digests: &mut [Hash256],
+    ) {
+        let noise = digests.to_vec();
+        digests.copy_from_slice(right);
+        match &self.fault {
+            Fault::FlipEveryWord => {
+                for word in 0..8 * digests.len() {
+                    flip(&mut digests[word / 8], word % 8, word * 7 % 32);
+                }
+            }
+            Fault::FlipWord { word, bit } => {
+                if let Some(digest) = digests.get_mut(word / 8) {
+                    flip(digest, word % 8, *bit);
+                }
+            }
+            Fault::Zeros | Fault::ComesBackWrong => digests.fill(Hash256::ZERO),
+            Fault::Nothing => digests.copy_from_slice(&noise),
+            Fault::Stale => {
+                for (digest, last) in digests.iter_mut().zip(last.iter().cycle()) {
+                    *digest = *last;
+                }
+            }
+            Fault::Shifted => digests.rotate_right(1),
+            Fault::Echo => {
+                for (digest, job) in digests.iter_mut().zip(jobs) {
+                    *digest = hash_at(job, 0);
+                }
+            }
+            Fault::EchoParent => {
+                for (digest, next) in digests.iter_mut().zip(&jobs[1..]) {
+                    *digest = hash_at(next, PARENT_AT.min(next.len() - 32));
+                }
+            }
+            Fault::Answer { job, digest: wrong } => {
+                for (digest, _) in digests.iter_mut().zip(jobs).filter(|(_, asked)| *asked == job) {
+                    *digest = *wrong;
+                }
+            }
+            _ => {}
+        }
+        self.lied(digests != right);
+    }
+}
+
+/// Where a header names its parent.
+const PARENT_AT: usize = 4;
+
+fn hash_at(bytes: &[u8], at: usize) -> Hash256 {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(&bytes[at..at + 32]);
+    Hash256::from_bytes(hash)
+}
+
+/// Flips a bit of a 32-bit word of a digest.
+pub fn flip(digest: &mut Hash256, word: usize, bit: usize) {
+    let mut bytes = *digest.as_bytes();
+    bytes[4 * word + bit / 8] ^= 1 << (bit % 8);
+    *digest = Hash256::from_bytes(bytes);
+}
+
+fn bytes_of(hashes: &[Hash256]) -> Vec<u8> {
+    hashes.iter().flat_map(|hash| *hash.as_bytes()).collect()
+}
+
+impl Device for Faulty {
+    fn info(&self) -> &DeviceInfo {
+        self.inner.info()
+    }
+
+    fn limits(&self) -> DispatchLimits {
+        self.inner.limits()
+    }
+
+    fn header_ids(&mut self, headers: &[Header], ids: &mut [Hash256]) -> Result<(), DeviceError> {
+        let jobs: Vec<_> = headers.iter().map(|header| header.as_bytes().to_vec()).collect();
+        let entered =
+            self.enter(Dispatch { jobs: jobs.clone(), noise: bytes_of(ids), decoy_group: None });
+        if let Err(error) = entered {
+            ids.fill(Hash256::ZERO);
+            return Err(error);
+        }
+        let mut right = ids.to_vec();
+        self.inner.header_ids(headers, &mut right)?;
+        if self.armed() {
+            self.spoil(&right, &self.last_ids, &jobs, ids);
+        } else {
+            ids.copy_from_slice(&right);
+        }
+        self.last_ids = right;
+        Ok(())
+    }
+
+    fn merkle_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
+        let jobs: Vec<_> = trees.iter().map(bytes_of).collect();
+        let entered =
+            self.enter(Dispatch { jobs: jobs.clone(), noise: bytes_of(roots), decoy_group: None });
+        if let Err(error) = entered {
+            roots.fill(Hash256::ZERO);
+            return Err(error);
+        }
+        let mut right = roots.to_vec();
+        self.inner.merkle_roots(trees, &mut right)?;
+        if self.armed() {
+            self.spoil(&right, &self.last_roots, &jobs, roots);
+        } else {
+            roots.copy_from_slice(&right);
+        }
+        self.last_roots = right;
+        Ok(())
+    }
+
+    #[cfg(feature = "mine")]
+    fn search(
+        &mut self,
+        dispatch: &SearchDispatch,
+        noise: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<SearchResult, DeviceError> {
+        let jobs = [dispatch.header, dispatch.decoy].map(|header| header.as_bytes().to_vec());
+        let decoy_group = Some(dispatch.decoy_group);
+        let mut filled = Vec::new();
+        let result = self.inner.search(dispatch, &mut |bytes| {
+            noise(bytes);
+            filled.extend_from_slice(bytes);
+        });
+        self.enter(Dispatch { jobs: jobs.into(), noise: filled.clone(), decoy_group })?;
+        let right = result?;
+        if !self.armed() {
+            self.last_result = right.clone();
+            return Ok(right);
+        }
+        let last = std::mem::replace(&mut self.last_result, right.clone());
+        let spoilt = self.fault.spoil_search(dispatch, right.clone(), last, &filled);
+        self.lied(spoilt != right);
+        Ok(spoilt)
+    }
+
+    fn rebuild(&mut self) -> Result<(), DeviceError> {
+        self.log.rebuilds.fetch_add(1, SeqCst);
+        if let Fault::Fails { comes_back: false, .. } = self.fault {
+            return Err(DeviceError::Unavailable("it does not come back".into()));
+        }
+        self.inner.rebuild()
+    }
+}
+
+/// A guard over a simulated device with this fault, which is not armed yet.
+pub fn guarded(fault: Fault, cross_check: CrossCheck) -> (Guarded, Arc<Log>) {
+    guarded_over(Box::new(Simulated::new()), fault, cross_check)
+}
+
+pub fn guarded_over(
+    device: Box<dyn Device>,
+    fault: Fault,
+    cross_check: CrossCheck,
+) -> (Guarded, Arc<Log>) {
+    let (device, log) = Faulty::new(device, fault);
+    let tested = Tested::new(Box::new(device)).expect("a device behaves until it is armed");
+    let cpu = Cpu::new(1).expect("one thread");
+    (Guarded::new(tested, cpu, cross_check), log)
+}
+
+/// Holds that a device that lied in its first armed dispatch was found out there and then.
+pub fn assert_caught(backend: &Guarded, log: &Log, what: &str) {
+    let tally = backend.tally();
+    assert_eq!((tally.mismatches, log.lies(), log.calls()), (1, 1, 1), "{what}: {tally:?}");
+    assert!(tally.fallbacks > 0 && tally.off.is_some(), "{what}: {tally:?}");
+}

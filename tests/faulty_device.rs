@@ -1,0 +1,272 @@
+//! The guard against devices that fail, and the self-test that keeps broken ones out. Wrong answers
+//! have files of their own, one for each kind of job.
+
+mod common;
+
+use std::sync::Arc;
+
+use blockmill::compute::{Backend, CrossCheck, DeviceError, Guarded, SelfTestFailure, Tested};
+use blockmill::primitives::{Hash256, Trees};
+
+use common::faulty::{Fault, Faulty, KNOWN, LIMITS, Log, SELF_TEST_CALLS, Simulated, guarded};
+use common::oracle;
+#[cfg(feature = "mine")]
+use common::search_faults::SearchFault;
+
+/// Three dispatches of each kind of job.
+const DISPATCHES: usize = 3;
+
+/// Asks for something that takes [`DISPATCHES`] dispatches, and holds that the answer is right.
+type Job = fn(&dyn Backend);
+
+const JOBS: &[(&str, Job)] = &[
+    ("headers", hash_headers),
+    ("trees", hash_trees),
+    #[cfg(feature = "mine")]
+    ("search", search),
+];
+
+fn hash_headers(backend: &dyn Backend) {
+    let headers = oracle::headers(21, 2 * (LIMITS.headers - KNOWN) + 1);
+    let mut ids = vec![Hash256::default(); headers.len()];
+    backend.header_ids(&headers, &mut ids);
+    assert!(ids == oracle::ids(&headers));
+}
+
+fn hash_trees(backend: &dyn Backend) {
+    let mut trees = Trees::new();
+    // Known answers take 72 of 288 leaves, so that two of these trees fill a dispatch.
+    (0..5).for_each(|seed| trees.push(&oracle::hashes(seed * 1000, 100)));
+    let mut roots = vec![Hash256::default(); trees.len()];
+    backend.merkle_roots(&trees, &mut roots);
+    assert!(trees.iter().map(oracle::merkle_root).eq(roots));
+}
+
+#[cfg(feature = "mine")]
+fn search(backend: &dyn Backend) {
+    use blockmill::compute::SearchJob;
+    use blockmill::primitives::Target;
+
+    // The winner is the last nonce of the third dispatch: the lowest hash for a long stretch.
+    let header = oracle::headers(3, 1)[0];
+    let top = |nonce: u32| oracle::top_word(&oracle::id(&header.with_nonce(nonce)));
+    let winner = (10_000..30_000).min_by_key(|&nonce| top(nonce)).expect("not empty");
+    let target = Target::from_le_bytes(*oracle::id(&header.with_nonce(winner)).as_bytes());
+    let job = SearchJob { header, target, first: winner - (3 * LIMITS.nonces - 1), last: winner };
+    assert_eq!(backend.search(&job), Some(winner));
+}
+
+fn errors() -> [DeviceError; 5] {
+    [
+        DeviceError::Unavailable("gone".into()),
+        DeviceError::Lost("reset".into()),
+        DeviceError::OutOfMemory,
+        DeviceError::TimedOut { seconds: 10 },
+        DeviceError::Refused("no".into()),
+    ]
+}
+
+/// Every error on every kind of job.
+fn on_every_job(
+    at: fn(usize) -> bool,
+    comes_back: bool,
+    holds: impl Fn(&Guarded, &Arc<Log>, &str),
+) {
+    for error in errors() {
+        for (name, job) in JOBS {
+            let fault = Fault::Fails { error: error.clone(), at, comes_back };
+            let (backend, log) = guarded(fault, CrossCheck::OFF);
+            log.arm();
+            job(&backend);
+            assert_eq!(backend.tally().mismatches, 0, "a failure is no wrong answer");
+            holds(&backend, &log, &format!("{name}, {error:?}"));
+        }
+    }
+}
+
+#[test]
+fn an_honest_device_does_all_the_work() {
+    for (name, job) in JOBS {
+        let (backend, log) = guarded(Fault::None, CrossCheck::OFF);
+        log.arm();
+        job(&backend);
+        let tally = backend.tally();
+        assert_eq!((log.calls(), tally.fallbacks, tally.off), (DISPATCHES, 0, None), "{name}");
+    }
+}
+
+#[test]
+fn one_failure_costs_a_rebuild_and_no_batch() {
+    // In the first and in the last dispatch.
+    let last: fn(usize) -> bool = |call| call == DISPATCHES - 1;
+    for at in [|call| call == 0, last] {
+        on_every_job(at, true, |backend, log, what| {
+            let tally = backend.tally();
+            assert_eq!((log.rebuilds(), tally.fallbacks, tally.off), (1, 0, None), "{what}");
+            // The dispatch that failed, once more, after the self-test of the rebuilt device.
+            assert_eq!(log.calls(), DISPATCHES + 1 + SELF_TEST_CALLS, "{what}");
+        });
+    }
+}
+
+#[test]
+fn a_device_that_does_not_come_back_is_off() {
+    on_every_job(
+        |_| true,
+        false,
+        |backend, log, what| {
+            let tally = backend.tally();
+            assert_eq!((log.rebuilds(), log.calls()), (1, 1), "{what}");
+            assert_eq!(tally.fallbacks, DISPATCHES as u64, "{what}");
+            let why = tally.off.expect("off");
+            assert!(why.contains("it does not come back"), "{what}: {why}");
+        },
+    );
+}
+
+#[test]
+fn a_device_that_always_fails_is_rebuilt_once() {
+    on_every_job(
+        |_| true,
+        true,
+        |backend, log, what| {
+            let tally = backend.tally();
+            // One dispatch, and the first call of the self-test.
+            assert_eq!((log.rebuilds(), log.calls()), (1, 2), "{what}");
+            assert_eq!(tally.fallbacks, DISPATCHES as u64, "{what}");
+            assert!(tally.off.expect("off").contains("self-test"), "{what}");
+        },
+    );
+}
+
+#[test]
+fn a_second_failure_is_the_last() {
+    // The batch that was queued again fails again.
+    on_every_job(
+        |call| call == 0 || call == 1 + SELF_TEST_CALLS,
+        true,
+        |backend, log, what| {
+            let tally = backend.tally();
+            assert_eq!((log.rebuilds(), log.calls()), (1, 2 + SELF_TEST_CALLS), "{what}");
+            assert_eq!(tally.fallbacks, DISPATCHES as u64, "{what}");
+            assert!(tally.off.is_some(), "{what}");
+        },
+    );
+    // It works, and a later batch fails.
+    on_every_job(
+        |call| call == 0 || call == 3 + SELF_TEST_CALLS,
+        true,
+        |backend, log, what| {
+            let tally = backend.tally();
+            assert_eq!((log.rebuilds(), log.calls()), (1, 4 + SELF_TEST_CALLS), "{what}");
+            assert_eq!(tally.fallbacks, 1, "{what}");
+            assert!(tally.off.is_some(), "{what}");
+        },
+    );
+}
+
+#[test]
+fn a_device_that_comes_back_wrong_is_not_used() {
+    for (name, job) in JOBS {
+        let (backend, log) = guarded(Fault::ComesBackWrong, CrossCheck::OFF);
+        log.arm();
+        job(&backend);
+        let tally = backend.tally();
+        assert_eq!((log.rebuilds(), log.calls()), (1, 2), "{name}");
+        assert_eq!(tally.fallbacks, DISPATCHES as u64, "{name}");
+        assert!(tally.off.expect("off").contains("self-test failed"), "{name}");
+    }
+}
+
+/// What the self-test says about a device that is wrong from the start.
+fn self_test_of(fault: Fault) -> Option<SelfTestFailure> {
+    let (device, log) = Faulty::new(Box::new(Simulated::new()), fault);
+    log.arm();
+    Tested::new(Box::new(device)).err()
+}
+
+#[test]
+fn broken_devices_fail_the_self_test() {
+    assert_eq!(self_test_of(Fault::None), None);
+    for fault in Fault::WHOLESALE {
+        // Nothing was right before, so nothing can be stale.
+        if !matches!(fault, Fault::Stale) {
+            let failure = self_test_of(fault.clone());
+            assert!(matches!(failure, Some(SelfTestFailure::Wrong { .. })), "{fault:?}");
+        }
+    }
+    for error in errors() {
+        // In each kernel.
+        let nth: [fn(usize) -> bool; 3] = [|call| call == 0, |call| call == 1, |call| call == 2];
+        for at in &nth[..SELF_TEST_CALLS] {
+            let fault = Fault::Fails { error: error.clone(), at: *at, comes_back: true };
+            assert_eq!(self_test_of(fault), Some(SelfTestFailure::Device(error.clone())));
+        }
+    }
+}
+
+/// One wrong digest anywhere in the self-test, of either kernel.
+#[test]
+fn the_self_test_looks_at_every_result() {
+    let (device, log) = Faulty::new(Box::new(Simulated::new()), Fault::None);
+    log.arm();
+    assert!(Tested::new(Box::new(device)).is_ok());
+    let digests = log.take_dispatches().into_iter().filter(|call| call.decoy_group.is_none());
+    for (what, call) in ["header ids", "Merkle roots"].into_iter().zip(digests) {
+        // Every tree, and headers all over the batch.
+        for job in call.jobs.iter().step_by(call.jobs.len().div_ceil(20)).chain(call.jobs.last()) {
+            let fault = Fault::Answer { job: job.clone(), digest: Hash256::ZERO };
+            assert_eq!(self_test_of(fault), Some(SelfTestFailure::Wrong { what }));
+        }
+    }
+}
+
+#[cfg(feature = "mine")]
+#[test]
+fn wrong_searches_fail_the_self_test() {
+    for fault in SearchFault::ALL {
+        // These need several hits, or others beside the range.
+        let several = [
+            SearchFault::LowestTooHigh,
+            SearchFault::Duplicate,
+            SearchFault::BelowRange,
+            SearchFault::AboveRange,
+        ];
+        if !several.contains(&fault) {
+            let wrong = SelfTestFailure::Wrong { what: "search hits" };
+            assert_eq!(self_test_of(Fault::Search(fault)), Some(wrong), "{fault:?}");
+        }
+    }
+}
+
+/// The same wrapper over a real driver.
+#[cfg(feature = "gpu")]
+#[test]
+fn the_software_gpu_is_not_believed_either() {
+    use blockmill::compute::{DeviceType, gpu};
+    use common::faulty::{assert_caught, guarded_over};
+
+    let software = |adapter: &gpu::Adapter| adapter.info().kind == DeviceType::Software;
+    let Some(adapter) = gpu::adapters().into_iter().find(software) else {
+        return common::skip("BLOCKMILL_REQUIRE_GPU", "no adapter of a software driver");
+    };
+    let open = || Box::new(adapter.open().expect("the software adapter opens"));
+    for (fault, (name, job)) in
+        [Fault::FlipEveryWord, Fault::Nothing, Fault::Zeros].iter().zip(JOBS)
+    {
+        let (backend, log) = guarded_over(open(), fault.clone(), CrossCheck::OFF);
+        job(&backend);
+        assert_eq!(backend.tally().fallbacks, 0, "{name}");
+        log.arm();
+        job(&backend);
+        assert_caught(&backend, &log, name);
+    }
+    // And lost, for a moment: the driver's device is really opened anew.
+    let error = DeviceError::Lost("reset".into());
+    let fault = Fault::Fails { error, at: |call| call == 0, comes_back: true };
+    let (backend, log) = guarded_over(open(), fault, CrossCheck::OFF);
+    log.arm();
+    JOBS.iter().for_each(|(_, job)| job(&backend));
+    let tally = backend.tally();
+    assert_eq!((log.rebuilds(), tally.fallbacks, tally.off), (1, 0, None));
+}
