@@ -6,6 +6,8 @@
 
 #![cfg(feature = "gpu")]
 
+mod common;
+
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use blockmill::compute::gpu::{Gpu, Kernels, adapters};
@@ -26,9 +28,7 @@ fn gpu(kernels: Kernels) -> Option<MutexGuard<'static, Gpu>> {
         Some(Mutex::new(adapter.open_with(kernels).expect("the software adapter opens")))
     });
     let Some(gpu) = gpu else {
-        let required = std::env::var_os("BLOCKMILL_REQUIRE_GPU").is_some_and(|value| value == "1");
-        assert!(!required, "no software adapter, and BLOCKMILL_REQUIRE_GPU=1");
-        eprintln!("SKIPPED: no adapter of a software driver, such as Mesa's lavapipe");
+        common::skip("BLOCKMILL_REQUIRE_GPU", "no software adapter, such as Mesa's lavapipe");
         return None;
     };
     Some(gpu.lock().unwrap_or_else(PoisonError::into_inner))

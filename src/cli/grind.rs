@@ -104,7 +104,7 @@ fn status_line(grind: Grind, tried: Arc<AtomicU64>) -> Status {
         let share = 100.0 * tried as f64 / grind.count() as f64;
         let left = (grind.count() - tried) as f64 / rate.max(1.0);
         format!(
-            "{}H/s · {share:.1} % of the range, {} left · a solution takes {} on average",
+            "{} nonces/s · {share:.1} % of the range, {} left · a solution takes {} on average",
             scaled(rate),
             duration(left),
             duration(expected.to_f64() / rate.max(1.0)),

@@ -57,14 +57,14 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// A rate with three significant digits and a prefix: `9.81 M`.
+/// A number with three significant digits and a prefix, to go before a word: `9.81 M`.
 pub(super) fn scaled(rate: f64) -> String {
     let (value, prefix) = match rate {
         r if r >= 1e12 => (r / 1e12, " T"),
         r if r >= 1e9 => (r / 1e9, " G"),
         r if r >= 1e6 => (r / 1e6, " M"),
         r if r >= 1e3 => (r / 1e3, " k"),
-        r => (r, " "),
+        r => (r, ""),
     };
     let decimals = if value >= 100.0 {
         0
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(scaled(9_812_345.0), "9.81 M");
         assert_eq!(scaled(98_123.0), "98.1 k");
-        assert_eq!(scaled(7.0), "7.00 ");
+        assert_eq!(scaled(7.0), "7.00");
         assert_eq!(duration(0.0112), "12 ms");
         assert_eq!(duration(3.21), "3.2 s");
         assert_eq!(duration(250.0), "4 min 10 s");

@@ -314,7 +314,7 @@ impl Report {
 
     fn verdict_in_words(&self) -> String {
         match self.verdict {
-            "rejected" => format!("REJECTED: {} break a rule", blocks(self.blocks.rejected)),
+            "rejected" => format!("REJECTED: {}", blocks(self.blocks.rejected)),
             "incomplete" => "INCOMPLETE: the input could not be judged whole".into(),
             _ if self.blocks.orphans > 0 => format!(
                 "valid as far as it connects; {} could not be judged in context",
@@ -436,7 +436,7 @@ impl Report {
         }
         let elapsed = self.timing.elapsed_s;
         let rate = self.blocks.seen as f64 / elapsed.max(1e-9);
-        writeln!(out, "time       {}, {}headers/s", duration(elapsed), scaled(rate))
+        writeln!(out, "time       {}, {} headers/s", duration(elapsed), scaled(rate))
     }
 }
 

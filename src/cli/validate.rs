@@ -123,13 +123,13 @@ fn status_line(progress: Arc<Progress>, total: Option<u64>) -> Status {
             Some(total) => {
                 let left = total.saturating_sub(bytes) as f64 * elapsed / (bytes.max(1) as f64);
                 let percent = 100.0 * bytes as f64 / total as f64;
-                format!("{percent:.0} % of {}B, {} left", scaled(total as f64), duration(left))
+                format!("{percent:.0} % of {} bytes, {} left", scaled(total as f64), duration(left))
             }
-            None => format!("{}B read", scaled(bytes as f64)),
+            None => format!("{} bytes read", scaled(bytes as f64)),
         };
         let height = grouped(progress.height.load(Relaxed));
         let blocks = grouped(blocks);
-        format!("height {height} · {blocks} headers · {}headers/s · {read}", scaled(rate))
+        format!("height {height} · {blocks} headers · {} headers/s · {read}", scaled(rate))
     })
 }
 
