@@ -14,7 +14,7 @@
 //!   the rules by which a header is judged.
 //! - [`verdict`] names rules and evidence; [`Error`] is what keeps blockmill from judging.
 //! - [`primitives`] are the values that all of them share.
-//! - `miner` searches nonces (feature `mine`), [`bench`] compares backends, [`cli`] is the program.
+//! - `miner` searches nonces (feature `mine`), [`mod@bench`] compares backends, [`cli`] is the program.
 //!
 //! Dependencies flow downward: `primitives` knows nobody, `verdict` only `primitives`, and nobody
 //! knows `cli`.

@@ -10,7 +10,7 @@ use crate::compute::{Backend, CrossCheck, Reference};
 use crate::error::Error;
 
 use super::args::{BenchArgs, SuiteName};
-use super::output::{self, Format, grouped, scaled};
+use super::output::{self, ErrorReport, Format, grouped, scaled};
 
 const SCHEMA: u32 = 1;
 
@@ -40,29 +40,13 @@ struct ResultReport {
     speedup_vs_cpu: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct ErrorReport {
-    kind: &'static str,
-    message: String,
-    file: Option<String>,
-    offset: Option<u64>,
-}
-
 pub(super) fn run(args: &BenchArgs) -> Result<u8, Error> {
     let backends = match contestants(args) {
         Ok(backends) => backends,
         Err(error) if args.format == Format::Json && error.exit_code() != 2 => {
             output::error(&error.to_string());
-            let report = Report {
-                schema: SCHEMA,
-                suites: Vec::new(),
-                error: Some(ErrorReport {
-                    kind: error.kind(),
-                    message: error.to_string(),
-                    file: None,
-                    offset: None,
-                }),
-            };
+            let report =
+                Report { schema: SCHEMA, suites: Vec::new(), error: Some(ErrorReport::of(&error)) };
             output::print_json(&report)?;
             return Ok(error.exit_code());
         }

@@ -15,6 +15,30 @@ pub(super) enum Format {
     Json,
 }
 
+/// The error of a JSON document.
+#[derive(Debug, Serialize)]
+pub(super) struct ErrorReport {
+    kind: &'static str,
+    message: String,
+    file: Option<String>,
+    offset: Option<u64>,
+    #[serde(skip)]
+    pub(super) exit_code: u8,
+}
+
+impl ErrorReport {
+    pub(super) fn of(error: &Error) -> Self {
+        let place = error.place();
+        Self {
+            kind: error.kind(),
+            message: error.to_string(),
+            file: place.map(|place| place.path.display().to_string()),
+            offset: place.map(|place| place.offset),
+            exit_code: error.exit_code(),
+        }
+    }
+}
+
 /// Writes text to stdout.
 pub(super) fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::stages::{Trusted, Validation};
 use crate::verdict::Rejection;
 
-use super::output::{duration, grouped, scaled};
+use super::output::{ErrorReport, duration, grouped, scaled};
 
 /// The version of the JSON document. Keys may be added to it, none renamed.
 const SCHEMA: u32 = 1;
@@ -143,16 +143,6 @@ struct BusyReport {
     append: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct ErrorReport {
-    kind: &'static str,
-    message: String,
-    file: Option<String>,
-    offset: Option<u64>,
-    #[serde(skip)]
-    exit_code: u8,
-}
-
 /// What the level leaves unchecked, by stable id and in words.
 const LEVEL_NOT_CHECKED: [(&str, &str); 3] = [
     ("bodies", "transactions, Merkle roots and witness commitments"),
@@ -204,7 +194,7 @@ impl Report {
                     ..BusyReport::default()
                 },
             },
-            error: validation.error.as_ref().map(error_report),
+            error: validation.error.as_ref().map(ErrorReport::of),
             ..Self::empty()
         };
         let whole = table.entries().iter().all(FileEntry::is_whole);
@@ -220,7 +210,7 @@ impl Report {
 
     /// The report of a run that ended before anything was judged.
     pub(super) fn failed(error: &Error) -> Self {
-        Self { error: Some(error_report(error)), ..Self::empty() }
+        Self { error: Some(ErrorReport::of(error)), ..Self::empty() }
     }
 
     fn empty() -> Self {
@@ -524,16 +514,5 @@ fn file_report(entry: &FileEntry) -> FileReport {
         skipped: skipped.collect(),
         skipped_more_bytes: entry.skipped_more_bytes,
         torn: entry.torn.map(|torn| TornReport { offset: torn.offset, bytes: torn.bytes }),
-    }
-}
-
-fn error_report(error: &Error) -> ErrorReport {
-    let place = error.place();
-    ErrorReport {
-        kind: error.kind(),
-        message: error.to_string(),
-        file: place.map(|place| place.path.display().to_string()),
-        offset: place.map(|place| place.offset),
-        exit_code: error.exit_code(),
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! Every stage takes its input whole and returns the next type; none reaches back. With more than
 //! one thread the stages overlap: while a batch is judged the next is hashed and the one after that
-//! is read, and no more than [`QUEUE`] batches wait between two stages.
+//! is read, and no more than two batches wait between two stages.
 
 mod hash;
 mod judge;

@@ -1,0 +1,188 @@
+//! The end of the input: what the tree then says of branches, orphans and rejections.
+
+use foldhash::quality::RandomState;
+use hashbrown::HashSet;
+
+use crate::primitives::Hash256;
+use crate::verdict::{Rejection, Violation};
+
+use super::header_tree::{HeaderRules, HeaderTree};
+use super::node::{Ancestor, NONE, NOT_IN_INPUT, Node, State};
+use super::rejections::{Record, Rejections};
+use super::{BlockCounts, OrphanGroup, Outcome, SideBranch, Tip};
+
+type NodeSet = HashSet<u32, RandomState>;
+
+impl<R: HeaderRules> HeaderTree<R> {
+    /// Ends the input.
+    #[must_use]
+    pub fn finish(mut self) -> Outcome {
+        self.settle_repeats();
+        let on_best = self.best_branch();
+        let best_branch = on_best
+            .iter()
+            .filter(|&&node| self.nodes[node as usize].position != NOT_IN_INPUT)
+            .count() as u64;
+        let rejected = self.rejections.count;
+        let blocks = BlockCounts {
+            seen: self.seen,
+            best_branch,
+            side: self.connected - best_branch,
+            orphans: self.seen - self.connected - self.duplicates - rejected,
+            unconnected: 0,
+            duplicates: self.duplicates,
+            rejected,
+        };
+        let tip = self.tip(self.best);
+        let side_branches = self.side_branches(&on_best);
+        let records = std::mem::replace(&mut self.rejections, Rejections::new(0)).into_sorted();
+        let rejections_omitted = rejected - records.len() as u64;
+        let mut unconnected = NodeSet::default();
+        let rejections = records
+            .into_iter()
+            .map(|record| Rejection {
+                violation: record.violation,
+                height: self.settled_height(record.node, &mut unconnected),
+                id: record.id,
+                position: record.position,
+            })
+            .collect();
+        let orphan_groups = self.orphan_groups();
+        Outcome { tip, blocks, rejections, rejections_omitted, side_branches, orphan_groups }
+    }
+    fn settle_repeats(&mut self) {
+        for (node, repeats) in std::mem::take(&mut self.repeats) {
+            if !matches!(self.nodes[node as usize].state, State::Rejected { .. }) {
+                self.duplicates += repeats.count;
+                continue;
+            }
+            let original = self.nodes[node as usize];
+            let violation = self.violation_of(&original);
+            let listed = repeats.positions.len() as u64;
+            for position in repeats.positions {
+                self.rejections.push(Record { position, node, id: original.id, violation });
+            }
+            self.rejections.count += repeats.count - listed;
+        }
+    }
+
+    /// Judges a rejected node again, for the evidence.
+    fn violation_of(&self, node: &Node) -> Violation {
+        let block = node.candidate();
+        let alone = self.rules.check_alone(&block);
+        let verdict = alone.and_then(|()| match self.nodes[node.parent as usize].state {
+            State::Connected { .. } => {
+                let parent = Ancestor { nodes: &self.nodes, node: node.parent };
+                self.rules.check_in_context(&block, parent)
+            }
+            _ => Err(Violation::BadPrevBlk { parent: self.nodes[node.parent as usize].id }),
+        });
+        verdict.expect_err("rules give one answer: this node was rejected before")
+    }
+
+    /// The height of a rejected node, also where it came before one of its ancestors.
+    ///
+    /// `unconnected` remembers the nodes whose ancestors are missing, so that a long rejected
+    /// branch is walked once.
+    fn settled_height(&mut self, node: u32, unconnected: &mut NodeSet) -> Option<u32> {
+        let mut path = Vec::new();
+        let mut at = node;
+        let known = loop {
+            if let Some(height) = self.height(at) {
+                break Some(height);
+            }
+            path.push(at);
+            let parent = self.nodes[at as usize].parent;
+            if parent == NONE || self.is_waiting(parent) || unconnected.contains(&parent) {
+                break None;
+            }
+            at = parent;
+        };
+        let Some(mut height) = known else {
+            unconnected.extend(path);
+            return None;
+        };
+        while let Some(below) = path.pop() {
+            height += 1;
+            if let State::Rejected { height: place, .. } = &mut self.nodes[below as usize].state {
+                *place = Some(height);
+            }
+        }
+        self.height(node)
+    }
+
+    /// The nodes of the best branch, tip first.
+    fn best_branch(&self) -> Vec<u32> {
+        let parent = |&node: &u32| {
+            let parent = self.nodes[node as usize].parent;
+            (parent != NONE).then_some(parent)
+        };
+        std::iter::successors(Some(self.best), parent).collect()
+    }
+
+    fn tip(&self, node: u32) -> Tip {
+        let Node { id, state, .. } = self.nodes[node as usize];
+        let State::Connected { height, work } = state else {
+            unreachable!("only connected nodes end a branch")
+        };
+        Tip { height, id, work }
+    }
+
+    fn orphan_groups(&self) -> Vec<OrphanGroup> {
+        let groups = self.missing.iter().map(|(parent, first)| self.orphan_group(*parent, *first));
+        let mut groups: Vec<_> = groups.filter(|group| group.blocks > 0).collect();
+        groups.sort_unstable_by_key(|group| group.position);
+        groups.truncate(Outcome::BRANCHES_MAX);
+        groups
+    }
+
+    fn orphan_group(&self, parent: Hash256, first: u32) -> OrphanGroup {
+        let mut group = OrphanGroup { parent, blocks: 0, position: NOT_IN_INPUT };
+        let mut lists = vec![first];
+        while let Some(mut node) = lists.pop() {
+            while node != NONE {
+                if let State::Waiting { child, .. } = self.nodes[node as usize].state {
+                    group.blocks += 1;
+                    group.position = group.position.min(self.nodes[node as usize].position);
+                    lists.push(child);
+                }
+                node = self.next(node);
+            }
+        }
+        group
+    }
+
+    fn side_branches(&self, on_best: &[u32]) -> Vec<SideBranch> {
+        if self.connected == on_best.len() as u64 {
+            return Vec::new();
+        }
+        let mut is_best = vec![false; self.nodes.len()];
+        for &node in on_best {
+            is_best[node as usize] = true;
+        }
+        let mut has_child = vec![false; self.nodes.len()];
+        let is_connected = |node: &Node| matches!(node.state, State::Connected { .. });
+        for node in self.nodes.iter().filter(|node| is_connected(node) && node.parent != NONE) {
+            has_child[node.parent as usize] = true;
+        }
+        let mut tips: Vec<_> = (0..=self.last())
+            .filter(|&node| is_connected(&self.nodes[node as usize]))
+            .filter(|&node| !has_child[node as usize] && !is_best[node as usize])
+            .collect();
+        tips.sort_unstable_by_key(|&node| self.nodes[node as usize].position);
+        tips.truncate(Outcome::BRANCHES_MAX);
+        tips.into_iter().map(|node| self.side_branch(node, &is_best)).collect()
+    }
+
+    fn side_branch(&self, end: u32, is_best: &[bool]) -> SideBranch {
+        let mut fork = end;
+        while !is_best[fork as usize] {
+            fork = self.nodes[fork as usize].parent;
+        }
+        SideBranch {
+            tip: self.tip(end),
+            fork_height: self.height(fork).expect("the best branch is connected"),
+            position: self.nodes[end as usize].position,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What the tree keeps of a header, and how the rules see it.
+
+use crate::primitives::{CompactTarget, Hash256, Work};
+use crate::verdict::Position;
+
+/// What the rules look at in the header that they judge.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// The block id.
+    pub id: Hash256,
+    /// The block version.
+    pub version: i32,
+    /// The block time in seconds since 1970-01-01.
+    pub time: u32,
+    /// The compact target.
+    pub bits: CompactTarget,
+}
+
+/// What the tree knows of a header. 96 bytes: dumps hold a million of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    pub(super) id: Hash256,
+    pub(super) state: State,
+    /// The parent, or [`NONE`] while it is not known.
+    pub(super) parent: u32,
+    pub(super) version: i32,
+    pub(super) time: u32,
+    pub(super) bits: CompactTarget,
+    /// The place in the input; [`NOT_IN_INPUT`] for a start that only the rules know.
+    pub(super) position: Position,
+}
+
+const _: () = assert!(size_of::<Node>() <= 96);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum State {
+    /// Accepted.
+    Connected { height: u32, work: Work },
+    /// An orphan so far; links to the next orphan of the same parent and to its own first child.
+    Waiting { next: u32, child: u32 },
+    /// Broke a rule; so do all its descendants. The height is filled in when it is known.
+    Rejected { height: Option<u32>, next: u32 },
+}
+
+pub(super) const NONE: u32 = u32::MAX;
+pub(super) const NOT_IN_INPUT: Position = Position(u64::MAX);
+
+/// Bits that no accepted header can have: they mark a start whose bits are not known.
+pub(super) const UNKNOWN_BITS: CompactTarget = CompactTarget::from_bits(0);
+
+impl Node {
+    pub(super) const fn candidate(&self) -> Candidate {
+        Candidate { id: self.id, version: self.version, time: self.time, bits: self.bits }
+    }
+}
+
+/// An accepted block, seen from one of its descendants.
+#[derive(Clone, Copy, Debug)]
+pub struct Ancestor<'a> {
+    pub(super) nodes: &'a [Node],
+    pub(super) node: u32,
+}
+
+impl<'a> Ancestor<'a> {
+    fn get(&self) -> &'a Node {
+        &self.nodes[self.node as usize]
+    }
+
+    /// Whether only the id and the height are known: a start taken on trust.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.get().bits == UNKNOWN_BITS
+    }
+
+    /// The number of blocks before it.
+    #[must_use]
+    pub fn height(&self) -> u32 {
+        match self.get().state {
+            State::Connected { height, .. } => height,
+            _ => unreachable!("ancestors are connected"),
+        }
+    }
+
+    /// The block time; meaningless if the block is trusted.
+    #[must_use]
+    pub fn time(&self) -> u32 {
+        self.get().time
+    }
+
+    /// The compact target; meaningless if the block is trusted.
+    #[must_use]
+    pub fn bits(&self) -> CompactTarget {
+        self.get().bits
+    }
+
+    /// The block before it, unless the tree starts here.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let parent = self.get().parent;
+        (parent != NONE).then_some(Self { nodes: self.nodes, node: parent })
+    }
+
+    /// The block itself, its parent, and so on to the start.
+    pub fn lineage(self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self), Self::parent)
+    }
+
+    /// The block `steps` before it, unless the tree starts later.
+    #[must_use]
+    pub fn back(self, steps: u32) -> Option<Self> {
+        self.lineage().nth(steps as usize)
+    }
+}
