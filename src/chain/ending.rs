@@ -34,7 +34,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             rejected,
         };
         let tip = self.tip(self.best);
-        let side_branches = self.side_branches(&on_best);
+        let (side_branches, side_branches_omitted) = self.side_branches(&on_best);
         let records = std::mem::replace(&mut self.rejections, Rejections::new(0)).into_sorted();
         let rejections_omitted = rejected - records.len() as u64;
         let mut unconnected = NodeSet::default();
@@ -47,22 +47,35 @@ impl<R: HeaderRules> HeaderTree<R> {
                 position: record.position,
             })
             .collect();
-        let orphan_groups = self.orphan_groups();
-        Outcome { tip, blocks, rejections, rejections_omitted, side_branches, orphan_groups }
+        let (orphan_groups, orphan_groups_omitted) = self.orphan_groups();
+        Outcome {
+            tip,
+            blocks,
+            rejections,
+            rejections_omitted,
+            side_branches,
+            side_branches_omitted,
+            orphan_groups,
+            orphan_groups_omitted,
+        }
     }
     fn settle_repeats(&mut self) {
-        for (node, repeats) in std::mem::take(&mut self.repeats) {
-            if !matches!(self.nodes[node as usize].state, State::Rejected { .. }) {
-                self.duplicates += repeats.count;
-                continue;
+        let repeats = std::mem::take(&mut self.repeats);
+        for (node, count) in repeats.counts {
+            if matches!(self.nodes[node as usize].state, State::Rejected { .. }) {
+                self.rejections.count += count;
+            } else {
+                self.duplicates += count;
             }
+        }
+        for (node, position) in repeats.places {
             let original = self.nodes[node as usize];
-            let violation = self.violation_of(&original);
-            let listed = repeats.positions.len() as u64;
-            for position in repeats.positions {
+            if matches!(original.state, State::Rejected { .. }) {
+                let violation = self.violation_of(&original);
+                // Counted above.
+                self.rejections.count -= 1;
                 self.rejections.push(Record { position, node, id: original.id, violation });
             }
-            self.rejections.count += repeats.count - listed;
         }
     }
 
@@ -128,12 +141,14 @@ impl<R: HeaderRules> HeaderTree<R> {
         Tip { height, id, work }
     }
 
-    fn orphan_groups(&self) -> Vec<OrphanGroup> {
+    /// The orphans by missing parent, and how many such groups are left out.
+    fn orphan_groups(&self) -> (Vec<OrphanGroup>, u64) {
         let groups = self.missing.iter().map(|(parent, first)| self.orphan_group(*parent, *first));
         let mut groups: Vec<_> = groups.filter(|group| group.blocks > 0).collect();
         groups.sort_unstable_by_key(|group| group.position);
+        let omitted = groups.len().saturating_sub(Outcome::BRANCHES_MAX) as u64;
         groups.truncate(Outcome::BRANCHES_MAX);
-        groups
+        (groups, omitted)
     }
 
     fn orphan_group(&self, parent: Hash256, first: u32) -> OrphanGroup {
@@ -152,9 +167,10 @@ impl<R: HeaderRules> HeaderTree<R> {
         group
     }
 
-    fn side_branches(&self, on_best: &[u32]) -> Vec<SideBranch> {
+    /// The ends of the branches beside the best, and how many of them are left out.
+    fn side_branches(&self, on_best: &[u32]) -> (Vec<SideBranch>, u64) {
         if self.connected == on_best.len() as u64 {
-            return Vec::new();
+            return (Vec::new(), 0);
         }
         let mut is_best = vec![false; self.nodes.len()];
         for &node in on_best {
@@ -170,19 +186,36 @@ impl<R: HeaderRules> HeaderTree<R> {
             .filter(|&node| !has_child[node as usize] && !is_best[node as usize])
             .collect();
         tips.sort_unstable_by_key(|&node| self.nodes[node as usize].position);
+        let omitted = tips.len().saturating_sub(Outcome::BRANCHES_MAX) as u64;
         tips.truncate(Outcome::BRANCHES_MAX);
-        tips.into_iter().map(|node| self.side_branch(node, &is_best)).collect()
+        // Where the branch of each node leaves the best one; filled in as branches are walked, so
+        // that no block is walked twice.
+        let mut forks = vec![NONE; self.nodes.len()];
+        for &node in on_best {
+            forks[node as usize] = node;
+        }
+        let branches = tips.into_iter().map(|end| SideBranch {
+            tip: self.tip(end),
+            fork_height: self
+                .height(self.fork_of(end, &mut forks))
+                .expect("the best branch is connected"),
+            position: self.nodes[end as usize].position,
+        });
+        (branches.collect(), omitted)
     }
 
-    fn side_branch(&self, end: u32, is_best: &[bool]) -> SideBranch {
-        let mut fork = end;
-        while !is_best[fork as usize] {
-            fork = self.nodes[fork as usize].parent;
+    /// The last block of the best branch below `end`.
+    fn fork_of(&self, end: u32, forks: &mut [u32]) -> u32 {
+        let mut node = end;
+        while forks[node as usize] == NONE {
+            node = self.nodes[node as usize].parent;
         }
-        SideBranch {
-            tip: self.tip(end),
-            fork_height: self.height(fork).expect("the best branch is connected"),
-            position: self.nodes[end as usize].position,
+        let fork = forks[node as usize];
+        let mut node = end;
+        while forks[node as usize] == NONE {
+            forks[node as usize] = fork;
+            node = self.nodes[node as usize].parent;
         }
+        fork
     }
 }

@@ -51,13 +51,17 @@ pub enum Start {
 /// The number of the node that the tree starts with.
 const START: u32 = 0;
 
-/// Repetitions of an orphan, which are duplicates or rejections once it is judged.
+/// Repetitions that are duplicates or rejections once their header is judged.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
-    pub(super) count: u64,
-    /// The first of them, as many as the list of rejections could take.
-    pub(super) positions: Vec<Position>,
+    /// How often each header was repeated.
+    pub(super) counts: HashMap<u32, u64, RandomState>,
+    /// Which header, and where: the first [`REPEATS_MAX`] of them.
+    pub(super) places: Vec<(u32, Position)>,
 }
+
+/// How many repetitions of unjudged headers can be listed as rejections, whatever the list's length.
+const REPEATS_MAX: usize = 1 << 20;
 
 /// The tree.
 #[derive(Debug)]
@@ -69,9 +73,8 @@ pub struct HeaderTree<R> {
     hasher: RandomState,
     /// From a missing parent to the first of the nodes that wait for it.
     pub(super) missing: HashMap<Hash256, u32, RandomState>,
-    pub(super) repeats: HashMap<u32, Repeats, RandomState>,
+    pub(super) repeats: Repeats,
     pub(super) rejections: Rejections,
-    rejections_max: usize,
     pub(super) best: u32,
     pub(super) connected: u64,
     pub(super) duplicates: u64,
@@ -103,9 +106,8 @@ impl<R: HeaderRules> HeaderTree<R> {
             index: HashTable::new(),
             hasher: RandomState::default(),
             missing: HashMap::default(),
-            repeats: HashMap::default(),
+            repeats: Repeats::default(),
             rejections: Rejections::new(rejections_max),
-            rejections_max,
             best: START,
             connected: 0,
             duplicates: 0,
@@ -148,8 +150,10 @@ impl<R: HeaderRules> HeaderTree<R> {
     pub fn insert(&mut self, header: &Header, id: Hash256, position: Position) {
         self.seen += 1;
         let hash = hash_id(&self.hasher, &id);
+        let (version, time, bits) = (header.version(), header.time(), header.bits());
+        let block = Candidate { id, version, time, bits };
         if let Some(known) = self.find(&id, hash) {
-            return self.repeat(known, position);
+            return self.repeat(known, &block, position);
         }
         let parent_id = header.parent();
         // Nearly always the parent is the header before.
@@ -159,8 +163,6 @@ impl<R: HeaderRules> HeaderTree<R> {
         } else {
             self.find(&parent_id, hash_id(&self.hasher, &parent_id))
         };
-        let (version, time, bits) = (header.version(), header.time(), header.bits());
-        let block = Candidate { id, version, time, bits };
         let state = State::Waiting { next: NONE, child: NONE };
         let parent_node = parent.unwrap_or(NONE);
         let node =
@@ -318,24 +320,37 @@ impl<R: HeaderRules> HeaderTree<R> {
     }
 
     /// A header that the tree has seen before.
-    fn repeat(&mut self, node: u32, position: Position) {
+    fn repeat(&mut self, node: u32, block: &Candidate, position: Position) {
         let known = &mut self.nodes[node as usize];
         if known.position == NOT_IN_INPUT {
-            // The start, which the rules know and the input now brings.
-            known.position = position;
-            self.connected += 1;
-            return;
+            return self.bring_start(block, position);
         }
         match known.state {
             State::Connected { .. } => self.duplicates += 1,
             // As a node would: it keeps no rejected header and judges the next copy again.  Which
             // verdict that is, is settled at the end, when every copy has one.
             State::Waiting { .. } | State::Rejected { .. } => {
-                let repeats = self.repeats.entry(node).or_default();
-                repeats.count += 1;
-                if repeats.positions.len() < self.rejections_max {
-                    repeats.positions.push(position);
+                *self.repeats.counts.entry(node).or_default() += 1;
+                if self.repeats.places.len() < REPEATS_MAX {
+                    self.repeats.places.push((node, position));
                 }
+            }
+        }
+    }
+
+    /// The start itself, which the tree knows beforehand, stands in the input. Its own bytes are
+    /// judged even where its place in the chain is trusted; what they say of time and difficulty is
+    /// not used, so that the order of the input makes no difference.
+    fn bring_start(&mut self, block: &Candidate, position: Position) {
+        let is_genesis = self.rules.genesis().id() == block.id;
+        match self.rules.check_alone(block) {
+            Err(violation) if !is_genesis => {
+                let id = block.id;
+                self.rejections.push(Record { position, node: START, id, violation });
+            }
+            _ => {
+                self.nodes[START as usize].position = position;
+                self.connected += 1;
             }
         }
     }

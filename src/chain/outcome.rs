@@ -69,9 +69,13 @@ pub struct Outcome {
     /// The ends of the other branches in the order of the input, no more than
     /// [`Outcome::BRANCHES_MAX`].
     pub side_branches: Vec<SideBranch>,
+    /// How many side branches the list leaves out.
+    pub side_branches_omitted: u64,
     /// The orphans by missing parent in the order of the input, no more than
     /// [`Outcome::BRANCHES_MAX`].
     pub orphan_groups: Vec<OrphanGroup>,
+    /// How many groups of orphans the list leaves out.
+    pub orphan_groups_omitted: u64,
 }
 
 impl Outcome {

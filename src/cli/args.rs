@@ -173,10 +173,10 @@ const GRIND_HELP: &str = "\
 Prints the 160 hex digits of the solved header and nothing else; the lowest nonce wins.
 
 Examples:
-  blockmill grind 0100000000…ffff7f2000000000
-      Try every nonce.
-  blockmill grind --from 2083000000 --count 1000000 0100000000…ffff001d00000000
-      Try a million of them.";
+  blockmill grind --from 2083000000 --count 1000000 0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d00000000
+      The genesis header of the main network, from a million nonces around the known one.
+  blockmill grind --device software --threads 2 HEX80
+      Every nonce, on the software adapter.";
 
 #[cfg(feature = "mine")]
 #[derive(Debug, Args)]

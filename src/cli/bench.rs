@@ -1,6 +1,7 @@
 //! `blockmill bench`: the same work on every backend, side by side.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -10,6 +11,7 @@ use crate::compute::{Backend, CrossCheck, Reference};
 use crate::error::Error;
 
 use super::args::{BenchArgs, SuiteName};
+use super::interrupt::on_interrupt;
 use super::output::{self, ErrorReport, Format, grouped, scaled};
 
 const SCHEMA: u32 = 1;
@@ -27,6 +29,8 @@ struct SuiteReport {
     unit: &'static str,
     batch: usize,
     results: Vec<ResultReport>,
+    /// Why a backend has no figure.
+    disagreed: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,6 +45,7 @@ struct ResultReport {
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<u8, Error> {
+    on_interrupt(|| (), Arc::new(|| "interrupted".into()));
     let backends = match contestants(args) {
         Ok(backends) => backends,
         Err(error) if args.format == Format::Json && error.exit_code() != 2 => {
@@ -58,9 +63,15 @@ pub(super) fn run(args: &BenchArgs) -> Result<u8, Error> {
     for suite in suites(args) {
         for &batch in suite.batches(args.quick) {
             let case = suite.case(batch);
-            let (results, all_agree) = compare_and_time(&case, &backends, pace);
-            disagreed |= !all_agree;
-            let suite = SuiteReport { name: suite.name(), unit: suite.unit(), batch, results };
+            let (results, wrong) = compare_and_time(&case, &backends, pace);
+            disagreed |= !wrong.is_empty();
+            let suite = SuiteReport {
+                name: suite.name(),
+                unit: suite.unit(),
+                batch,
+                results,
+                disagreed: wrong,
+            };
             if args.format == Format::Human {
                 output::print(&suite.to_text())?;
             }
@@ -122,32 +133,34 @@ fn contestants(args: &BenchArgs) -> Result<Vec<Box<dyn Backend>>, Error> {
     Ok(backends)
 }
 
-/// The results of the backends that agree with the reference, and whether all do.
+/// The results of the backends that agree with the reference, and why the others have none.
 fn compare_and_time(
     case: &Case,
     backends: &[Box<dyn Backend>],
     pace: Pace,
-) -> (Vec<ResultReport>, bool) {
-    let mut all_agree = true;
+) -> (Vec<ResultReport>, Vec<String>) {
+    let mut wrong = Vec::new();
     let mut cpu_rate = None;
     let mut results = Vec::new();
     for backend in backends {
-        if let Err(difference) = case.compare(&**backend, &Reference) {
-            output::error(&format!("{difference}: no figure"));
-            all_agree = false;
-            continue;
-        }
-        let time = measure(pace, || {
-            std::hint::black_box(case.run(&**backend));
+        let agreed = case.compare(&**backend, &Reference);
+        let time = agreed.map(|()| {
+            measure(pace, || {
+                std::hint::black_box(case.run(&**backend));
+            })
         });
-        if let Some(why) = backend.tally().off {
-            output::error(&format!("{} was switched off: {why}: no figure", backend.device()));
-            all_agree = false;
-            continue;
+        match (time, backend.tally().off) {
+            (Ok(time), None) => {
+                results.push(result(&**backend, case.units() as f64, time, &mut cpu_rate));
+            }
+            (Ok(_), Some(why)) => wrong.push(format!("{}: switched off: {why}", backend.device())),
+            (Err(difference), _) => wrong.push(difference.to_string()),
         }
-        results.push(result(&**backend, case.units() as f64, time, &mut cpu_rate));
     }
-    (results, all_agree)
+    for what in &wrong {
+        output::error(&format!("{what}: no figure"));
+    }
+    (results, wrong)
 }
 
 fn result(

@@ -1,6 +1,7 @@
 //! `blockmill devices`: what can compute here, and whether it computes right.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -8,6 +9,7 @@ use crate::compute::sha_instructions;
 use crate::error::Error;
 
 use super::args::DevicesArgs;
+use super::interrupt::on_interrupt;
 use super::output::{self, Format};
 
 const SCHEMA: u32 = 1;
@@ -25,7 +27,8 @@ struct CpuReport {
     name: String,
     threads: usize,
     sha: &'static str,
-    auto: &'static str,
+    auto: bool,
+    why: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,13 +58,15 @@ struct LimitsReport {
 }
 
 pub(super) fn run(args: &DevicesArgs) -> Result<u8, Error> {
+    on_interrupt(|| (), Arc::new(|| "interrupted".into()));
     let report = Report {
         schema: SCHEMA,
         cpu: CpuReport {
             name: processor_name(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             sha: sha_instructions(),
-            auto: "validates, and searches where no GPU is",
+            auto: true,
+            why: "validates, and searches where no GPU is",
         },
         devices: devices(),
         error: None,
@@ -151,7 +156,7 @@ impl Report {
         let cpu = &self.cpu;
         writeln!(out, "cpu")?;
         writeln!(out, "  {}, {} threads, {}", cpu.name, cpu.threads, cpu.sha)?;
-        writeln!(out, "  auto: {}", cpu.auto)?;
+        writeln!(out, "  auto: {}", cpu.why)?;
         for device in &self.devices {
             device.write_text(out)?;
         }

@@ -89,8 +89,9 @@ fn end_on_interrupt(grind: Grind, tried: &Arc<AtomicU64>, stop: &Arc<AtomicBool>
 fn how_far(grind: &Grind, tried: u64) -> String {
     match grind.next_after(tried) {
         Some(next) => format!(
-            "interrupted: no solution among the first {} nonces; go on with --from {next}",
-            grouped(tried)
+            "interrupted: no solution among the first {} nonces; go on with --from {next} --count {}",
+            grouped(tried),
+            grind.count() - tried
         ),
         None => "interrupted: no solution in the whole range".into(),
     }

@@ -17,7 +17,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::error::Error;
 use args::{Cli, Command};
 
 /// Parses the arguments, runs the command, and says how it ended.
@@ -33,10 +32,6 @@ pub fn main() -> ExitCode {
     };
     match ended {
         Ok(code) => ExitCode::from(code),
-        // Whoever read the output has seen enough.
-        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
         Err(error) => {
             output::error(&error.to_string());
             ExitCode::from(error.exit_code())

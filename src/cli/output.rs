@@ -39,10 +39,13 @@ impl ErrorReport {
     }
 }
 
-/// Writes text to stdout.
+/// Writes text to stdout. Whoever closed it early has seen enough; the exit code stays what it is.
 pub(super) fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::Output)
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Writes one JSON document to stdout.

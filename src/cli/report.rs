@@ -29,7 +29,9 @@ pub(super) struct Report {
     tip: Option<TipReport>,
     blocks: BlockReport,
     side_branches: Vec<SideBranchReport>,
+    side_branches_omitted: u64,
     orphans_by_parent: Vec<OrphanReport>,
+    orphans_by_parent_omitted: u64,
     rejections: Vec<RejectionReport>,
     rejections_omitted: u64,
     not_checked: Vec<&'static str>,
@@ -166,7 +168,7 @@ impl Report {
         let mut not_checked: Vec<_> = LEVEL_NOT_CHECKED.iter().map(|(id, _)| *id).collect();
         if let Some(trusted) = &validation.trusted {
             let ids = TRUST_NOT_CHECKED.iter().map(|(id, _)| *id);
-            let applies = |id: &&str| *id != "first-retarget" || trusted.retarget_from.is_some();
+            let applies = |id: &&str| *id != "first-retarget" || trusted.first_retarget_in_part;
             not_checked.extend(ids.filter(applies));
         }
         let mut report = Self {
@@ -179,6 +181,8 @@ impl Report {
             }),
             blocks: outcome.map(|outcome| block_report(&outcome.blocks)).unwrap_or_default(),
             side_branches: outcome.map(side_branches).unwrap_or_default(),
+            side_branches_omitted: outcome.map_or(0, |outcome| outcome.side_branches_omitted),
+            orphans_by_parent_omitted: outcome.map_or(0, |outcome| outcome.orphan_groups_omitted),
             orphans_by_parent: outcome.map(|outcome| orphans(outcome, table)).unwrap_or_default(),
             rejections: outcome.map(|outcome| rejections(outcome, table)).unwrap_or_default(),
             rejections_omitted: outcome.map_or(0, |outcome| outcome.rejections_omitted),
@@ -224,7 +228,9 @@ impl Report {
             tip: None,
             blocks: BlockReport::default(),
             side_branches: Vec::new(),
+            side_branches_omitted: 0,
             orphans_by_parent: Vec::new(),
+            orphans_by_parent_omitted: 0,
             rejections: Vec::new(),
             rejections_omitted: 0,
             not_checked: Vec::new(),
@@ -381,6 +387,9 @@ impl Report {
                 branch.hash
             )?;
         }
+        if self.side_branches_omitted > 0 {
+            writeln!(out, "branch     ... and {} more", grouped(self.side_branches_omitted))?;
+        }
         Ok(())
     }
 
@@ -393,6 +402,10 @@ impl Report {
                 "which is missing; first in {file}, offset {}",
                 group.offset.unwrap_or(0)
             )?;
+        }
+        if self.orphans_by_parent_omitted > 0 {
+            let more = grouped(self.orphans_by_parent_omitted);
+            writeln!(out, "orphans    ... after {more} more missing blocks")?;
         }
         Ok(())
     }

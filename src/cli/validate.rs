@@ -70,6 +70,9 @@ fn judge(
         output::note(&note);
     }
     let backend = &**backend.insert(selected.backend);
+    if cross_check != CrossCheck::OFF && backend.name() != "gpu" {
+        output::warning("--cross-check has nothing to do: the backend is the CPU itself");
+    }
     let options = Options {
         network: args.network.map(Params::of),
         activation_heights: args.activation_height.clone(),

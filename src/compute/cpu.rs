@@ -40,12 +40,6 @@ impl Cpu {
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
     }
-
-    /// Runs `work` on the pool, or right here when the pool is one thread: handing a small batch
-    /// to another thread costs more than hashing it.
-    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.pool.install(work)
-    }
 }
 
 impl Backend for Cpu {
@@ -61,10 +55,11 @@ impl Backend for Cpu {
 
     fn header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
         assert_eq!(headers.len(), ids.len(), "one id per header");
+        // Handing a small batch to another thread costs more than hashing it.
         if self.threads() == 1 || headers.len() <= HEADERS_PER_TASK {
             return hash_headers(headers, ids);
         }
-        self.install(|| {
+        self.pool.install(|| {
             headers
                 .par_chunks(HEADERS_PER_TASK)
                 .zip(ids.par_chunks_mut(HEADERS_PER_TASK))
@@ -74,7 +69,7 @@ impl Backend for Cpu {
 
     fn merkle_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
         assert_eq!(trees.len(), roots.len(), "one root per tree");
-        self.install(|| {
+        self.pool.install(|| {
             roots
                 .par_iter_mut()
                 .enumerate()
@@ -86,7 +81,7 @@ impl Backend for Cpu {
     fn search(&self, job: &SearchJob) -> Option<u32> {
         let midstate = Midstate::of(&job.header);
         // `find_first`, not `find_any`: the lowest nonce wins whatever the thread count.
-        self.install(|| {
+        self.pool.install(|| {
             (u64::from(job.first)..u64::from(job.first) + job.count())
                 .into_par_iter()
                 .map(|nonce| u32::try_from(nonce).expect("the range ends at u32::MAX"))

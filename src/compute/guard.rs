@@ -169,7 +169,7 @@ impl Guarded {
         for (index, header) in headers.iter().enumerate() {
             let id = &ids[index];
             let named = headers.get(index + 1).is_some_and(|next| next.parent() == *id);
-            if !named || !meets_own_target(header, id) {
+            if !named || !header.is_solved_by(id) {
                 expect_id(header, id, "an id that no other header confirms")?;
             }
         }
@@ -417,10 +417,6 @@ fn separate(answers: &[Hash256], places: &[usize], wanted: &mut [Hash256]) -> Ve
         from = place + 1;
     }
     places.iter().map(|&place| answers[place]).collect()
-}
-
-fn meets_own_target(header: &Header, id: &Hash256) -> bool {
-    header.bits().decode().is_ok_and(|target| target.is_met_by(id))
 }
 
 fn expect_id(header: &Header, answer: &Hash256, what: &str) -> Result<(), Fault> {

@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 
-use crate::primitives::{Hash256, Header, Target};
+use crate::primitives::{Header, Target};
 
 use super::guard::Fault;
 use super::{
@@ -75,7 +75,7 @@ impl Decoy {
         let header = Header::from_bytes(bytes);
         let first = rng.random_range(0..=u32::MAX - (SEARCH_GROUP - 1));
         let tops: Vec<_> = (first..=first + (SEARCH_GROUP - 1))
-            .map(|nonce| (top_word(&header.with_nonce(nonce).id()), nonce))
+            .map(|nonce| (header.with_nonce(nonce).id().top_word(), nonce))
             .collect();
         // Few candidates: the device cannot guess which it may not miss.
         let mut order: Vec<_> = tops.iter().map(|&(top, _)| top).collect();
@@ -118,7 +118,7 @@ fn lowest_winner(job: &SearchJob, hits: &Hits, cpu: &Cpu) -> Result<Option<u32>,
         return wrong("one hit twice".into());
     }
     for &nonce in nonces.iter().chain((listed > 0).then_some(&hits.lowest)) {
-        let top = top_word(&job.header.with_nonce(nonce).id());
+        let top = job.header.with_nonce(nonce).id().top_word();
         if !job.nonces().contains(&nonce) || top > job.target.top_word() {
             return wrong(format!("nonce {nonce}, which is no hit"));
         }
@@ -144,11 +144,4 @@ fn lowest_winner(job: &SearchJob, hits: &Hits, cpu: &Cpu) -> Result<Option<u32>,
     // More hits than the list holds, and the lowest shares the target's top word but not the rest:
     // hits are so dense that the CPU meets the next winner soon.
     Ok(hits.lowest.checked_add(1).and_then(|first| cpu.search(&SearchJob { first, ..*job })))
-}
-
-/// The most significant 32 bits of a hash as a number.
-fn top_word(hash: &Hash256) -> u32 {
-    let mut top = [0; 4];
-    top.copy_from_slice(&hash.as_bytes()[28..]);
-    u32::from_le_bytes(top)
 }

@@ -4,7 +4,7 @@ use crate::error::Error;
 
 use super::{Backend, Cpu, CrossCheck, Reference};
 #[cfg(feature = "gpu")]
-use super::{DeviceType, Guarded, SelfTestFailure, Tested, gpu};
+use super::{DeviceInfo, DeviceType, Guarded, SelfTestFailure, Tested, gpu};
 
 /// Which backend the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +133,13 @@ fn named<'a>(adapters: &'a [gpu::Adapter], id: &str) -> Result<&'a gpu::Adapter,
     if let Some(exact) = adapters.iter().find(|adapter| adapter.info().id == id) {
         return Ok(exact);
     }
-    let mut matches = adapters.iter().filter(|adapter| adapter.info().id.starts_with(id));
+    // A prefix that names no more than the API is too little to name a software adapter.
+    let names = |info: &DeviceInfo| {
+        let rest = info.id.strip_prefix(&info.api).unwrap_or(&info.id).trim_start_matches(':');
+        let named = id.len() > info.id.len() - rest.len();
+        info.id.starts_with(id) && (named || info.kind != DeviceType::Software)
+    };
+    let mut matches = adapters.iter().filter(|adapter| !id.is_empty() && names(adapter.info()));
     match (matches.next(), matches.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => Err(Error::Device(format!("no device '{id}'; {}", known()))),

@@ -7,6 +7,9 @@ use crate::primitives::Header;
 /// The hex digits of a header.
 pub(super) const HEX_LINE_LEN: usize = 2 * Header::LEN;
 
+/// What some editors put before a text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What is kept of a line: a header and some white space around it.
 const LINE_MAX: usize = 4 * HEX_LINE_LEN;
 
@@ -15,6 +18,8 @@ pub(super) enum Line {
     /// A header, and the offset of its first digit from the start of the line.
     Header(Header, u64),
     Blank,
+    /// The digits of a header that the end of the file cuts short.
+    Torn,
     /// Not a header.
     Junk,
 }
@@ -23,11 +28,12 @@ pub(super) enum Line {
 pub(super) struct HexLines {
     reader: BufReader<Box<dyn Read + Send>>,
     line: Vec<u8>,
+    is_first: bool,
 }
 
 impl HexLines {
     pub(super) fn new(reader: Box<dyn Read + Send>) -> Self {
-        Self { reader: BufReader::with_capacity(1 << 16, reader), line: Vec::new() }
+        Self { reader: BufReader::with_capacity(1 << 16, reader), line: Vec::new(), is_first: true }
     }
 
     /// The next line and its length in bytes with its end; `None` at the end of the file.
@@ -52,20 +58,27 @@ impl HexLines {
         if length == 0 {
             return Ok(None);
         }
-        let whole = length <= LINE_MAX as u64;
-        Ok(Some((if whole { parse(&self.line) } else { Line::Junk }, length)))
+        if length > LINE_MAX as u64 {
+            return Ok(Some((Line::Junk, length)));
+        }
+        let is_first = std::mem::replace(&mut self.is_first, false);
+        let mark = if is_first && self.line.starts_with(BYTE_ORDER_MARK) { 3 } else { 0 };
+        Ok(Some((parse(&self.line, mark), length)))
     }
 }
 
-fn parse(line: &[u8]) -> Line {
-    let start = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    let digits = line.trim_ascii();
+/// What a line says from byte `from` on.
+fn parse(line: &[u8], from: usize) -> Line {
+    let text = &line[from..];
+    let start = from + text.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let digits = text.trim_ascii();
     if digits.is_empty() {
         return Line::Blank;
     }
     let mut header = [0; Header::LEN];
-    match hex::decode_to_slice(digits, &mut header) {
-        Ok(()) => Line::Header(Header::from_bytes(header), start as u64),
-        Err(_) => Line::Junk,
+    if hex::decode_to_slice(digits, &mut header).is_ok() {
+        return Line::Header(Header::from_bytes(header), start as u64);
     }
+    let is_cut = digits.len() < HEX_LINE_LEN && digits.iter().all(u8::is_ascii_hexdigit);
+    if is_cut && !line.ends_with(b"\n") { Line::Torn } else { Line::Junk }
 }

@@ -20,6 +20,8 @@ pub struct Input {
     reader: Option<Box<dyn Read + Send>>,
     /// Why a file of a directory is passed over.
     pub(super) passed_over: Option<String>,
+    /// Why nothing can be read from it.
+    pub(super) failure: Option<Error>,
     /// Its length on disk, before decompression.
     pub(super) bytes_on_disk: u64,
 }
@@ -33,22 +35,38 @@ pub struct Inputs {
 impl Inputs {
     /// Opens files, directories and `-`, and recognises each; `forced` overrides the content.
     ///
+    /// What cannot be opened or recognised does not keep the rest from being judged; reading reports
+    /// it.
+    ///
     /// # Errors
-    /// If something cannot be opened, is nothing that is known, or a directory holds no dump.
+    /// If there is nothing to judge: the first reason. Or if standard input is named twice.
     pub fn open(
         paths: &[PathBuf],
         forced: Option<Kind>,
         progress: Arc<Progress>,
     ) -> Result<Self, Error> {
+        let is_stdin = |path: &&PathBuf| path.as_os_str() == "-";
+        if paths.iter().filter(is_stdin).count() > 1 {
+            return Err(Error::usage("standard input (-) can be read only once"));
+        }
         let mut inputs = Vec::new();
         for path in paths {
-            if path.as_os_str() == "-" {
-                inputs.push(Input::from_stdin(forced, &progress)?);
+            let opened = if is_stdin(&path) {
+                Input::from_stdin(forced, &progress).map(|input| vec![input])
             } else if path.is_dir() {
-                inputs.extend(open_directory(path, forced)?);
+                open_directory(path, forced)
             } else {
-                inputs.push(Input::from_file(path, forced, &progress)?);
+                Input::from_file(path, forced, &progress).map(|input| vec![input])
+            };
+            match opened {
+                Ok(opened) => inputs.extend(opened),
+                Err(error) => inputs.push(Input::failed(path.clone(), error)),
             }
+        }
+        if inputs.iter().all(|input| input.kind == Kind::Other)
+            && let Some(error) = inputs.iter_mut().find_map(|input| input.failure.take())
+        {
+            return Err(error);
         }
         Ok(Self { inputs, progress })
     }
@@ -68,6 +86,17 @@ impl Inputs {
 }
 
 impl Input {
+    fn failed(path: PathBuf, error: Error) -> Self {
+        Self {
+            path,
+            kind: Kind::Other,
+            reader: None,
+            passed_over: None,
+            failure: Some(error),
+            bytes_on_disk: 0,
+        }
+    }
+
     fn from_stdin(forced: Option<Kind>, progress: &Arc<Progress>) -> Result<Self, Error> {
         Self::from_pipe(PathBuf::from("-"), Box::new(io::stdin()), forced, progress)
     }
@@ -88,6 +117,7 @@ impl Input {
             kind,
             reader: None,
             passed_over: None,
+            failure: None,
             bytes_on_disk: metadata.len(),
         })
     }
@@ -103,7 +133,7 @@ impl Input {
         let opened = opened.map_err(|source| unreadable(&path, source))?;
         let kind = kind_of(&path, &opened.prefix, forced)?;
         let reader = Some(opened.reader);
-        Ok(Self { path, kind, reader, passed_over: None, bytes_on_disk: 0 })
+        Ok(Self { path, kind, reader, passed_over: None, failure: None, bytes_on_disk: 0 })
     }
 
     /// The decompressed bytes from the start.
@@ -150,13 +180,14 @@ fn open_directory(path: &Path, forced: Option<Kind>) -> Result<Vec<Input>, Error
     }
     files.sort_unstable();
     let inputs: Vec<_> = files.into_iter().map(|file| of_directory(file, forced)).collect();
-    if inputs.iter().all(|input| input.kind == Kind::Other) {
+    let passed_over = |input: &Input| input.passed_over.is_some();
+    if inputs.iter().all(passed_over) {
         let why = match inputs.first() {
             None => "the directory is empty".into(),
             Some(first) => format!(
                 "no dump in this directory; its first file, {}: {}",
                 first.path.display(),
-                first.passed_over.as_deref().unwrap_or("not recognised")
+                first.passed_over.as_deref().unwrap_or_default()
             ),
         };
         return Err(Error::NotRecognised { place: Place { path: path.into(), offset: 0 }, why });
@@ -164,16 +195,19 @@ fn open_directory(path: &Path, forced: Option<Kind>) -> Result<Vec<Input>, Error
     Ok(inputs)
 }
 
+/// What a directory merely contains is passed over; what cannot be read might be a part of the dump.
 fn of_directory(path: PathBuf, forced: Option<Kind>) -> Input {
     let passed_over = |path: PathBuf, why: String| Input {
         path,
         kind: Kind::Other,
         reader: None,
         passed_over: Some(why),
+        failure: None,
         bytes_on_disk: 0,
     };
     match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => {
+        Ok(metadata) if !metadata.is_file() => passed_over(path, "not a regular file".into()),
+        Ok(metadata) => {
             let kind = File::open(&path)
                 .map_err(|source| unreadable(&path, source))
                 .and_then(|file| recognise(&path, Box::new(file), forced));
@@ -183,13 +217,16 @@ fn of_directory(path: PathBuf, forced: Option<Kind>) -> Input {
                     kind,
                     reader: None,
                     passed_over: None,
+                    failure: None,
                     bytes_on_disk: metadata.len(),
                 },
                 Err(Error::NotRecognised { why, .. }) => passed_over(path, why),
-                Err(error) => passed_over(path, error.to_string()),
+                Err(error) => Input::failed(path, error),
             }
         }
-        Ok(_) => passed_over(path, "not a regular file".into()),
-        Err(error) => passed_over(path, error.to_string()),
+        Err(source) => {
+            let error = unreadable(&path, source);
+            Input::failed(path, error)
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::bitcoin::{Network, UnknownName};
 use crate::primitives::Header;
 
-use super::hex_lines::HEX_LINE_LEN;
+use super::hex_lines::{BYTE_ORDER_MARK, HEX_LINE_LEN};
 
 /// How much of a file decides what it is.
 pub(super) const PREFIX_LEN: usize = 4096;
@@ -48,27 +48,26 @@ impl Kind {
             return Err("the file is empty".into());
         }
         // Text first: a header's bits byte can be a space, so text can look like an easy header.
-        if prefix.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
-            return hex_or_text(prefix);
+        let text = prefix.strip_prefix(BYTE_ORDER_MARK).unwrap_or(prefix);
+        if text.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
+            return hex_or_text(text);
         }
-        if Network::ALL.iter().any(|network| prefix.starts_with(&network.magic())) {
+        let has_magic = |network: &Network| prefix.starts_with(&network.magic());
+        if !is_chain(prefix) && Network::ALL.iter().any(has_magic) {
             return Ok(Self::Blk);
         }
         let (headers, _) = prefix.as_chunks::<{ Header::LEN }>();
         let Some(first) = headers.first() else {
             return Err(format!("{} bytes, too short for a header of 80", prefix.len()));
         };
-        if meets_own_target(&Header::from_bytes(*first)) {
+        if proves_work(&Header::from_bytes(*first)) {
             let is_block = starts_with_coinbase(&prefix[Header::LEN..]);
             return Ok(if is_block { Self::Block } else { Self::Headers });
         }
         // A damaged first header is for the rules to reject, if what follows is clearly a chain.
         if let [_, second, third, ..] = headers {
             let (second, third) = (Header::from_bytes(*second), Header::from_bytes(*third));
-            if meets_own_target(&second)
-                && meets_own_target(&third)
-                && third.parent() == second.id()
-            {
+            if proves_work(&second) && proves_work(&third) && third.parent() == second.id() {
                 return Ok(Self::Headers);
             }
         }
@@ -88,8 +87,21 @@ fn hex_or_text(prefix: &[u8]) -> Result<Kind, String> {
 }
 
 /// Whether the header proves work by its own account, whatever the network.
-pub(super) fn meets_own_target(header: &Header) -> bool {
-    header.bits().decode().is_ok_and(|target| target.is_met_by(&header.id()))
+fn proves_work(header: &Header) -> bool {
+    header.is_solved_by(&header.id())
+}
+
+/// Whether these are headers beyond doubt, although their first bytes, a version, may be those that
+/// open another kind of file: the first proves work and the second names it as its parent, or the
+/// first proves more work than chance can.
+pub(super) fn is_chain(prefix: &[u8]) -> bool {
+    let (headers, _) = prefix.as_chunks::<{ Header::LEN }>();
+    let Some(first) = headers.first().map(|bytes| Header::from_bytes(*bytes)) else {
+        return false;
+    };
+    let id = first.id();
+    let named = || headers.get(1).is_some_and(|bytes| Header::from_bytes(*bytes).parent() == id);
+    first.is_solved_by(&id) && (id.top_word() == 0 || named())
 }
 
 /// Whether the bytes after a header are the start of a block's transactions: a count, a version, a
@@ -171,13 +183,13 @@ mod tests {
                 parent.bits(),
                 0,
             );
-            (0..).map(|nonce| header.with_nonce(nonce)).find(meets_own_target).expect("easy")
+            (0..).map(|nonce| header.with_nonce(nonce)).find(proves_work).expect("easy")
         };
         let second = child(&genesis);
         let third = child(&second);
         let damaged = (3..)
             .map(|nonce| genesis.with_nonce(nonce))
-            .find(|header| !meets_own_target(header))
+            .find(|header| !proves_work(header))
             .expect("half of all nonces");
         let chain = [damaged, second, third].map(|header| *header.as_bytes()).concat();
         assert_eq!(Kind::of(&chain), Ok(Kind::Headers));

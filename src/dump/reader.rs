@@ -107,6 +107,10 @@ impl HeaderReader {
         }
         let (path, kind) = (input.path.clone(), input.kind);
         self.table.entries.push(entry);
+        if let Some(failure) = input.failure.take() {
+            self.error.get_or_insert(failure);
+            return true;
+        }
         match input.into_reader(&self.progress) {
             Ok(reader) if kind == Kind::Hex => {
                 self.current = Some(Source::Hex(HexLines::new(reader)))
@@ -180,6 +184,7 @@ fn read_hex(
                 entry.blocks += 1;
             }
             Line::Blank => {}
+            Line::Torn => entry.torn = Some(super::Torn { offset: entry.bytes, bytes: length }),
             Line::Junk => entry.skip(entry.bytes, length, "not the 160 hex digits of a header"),
         }
         entry.bytes += length;

@@ -39,6 +39,14 @@ impl Hash256 {
         low.copy_from_slice(&self.0[..8]);
         u64::from_le_bytes(low)
     }
+
+    /// The most significant 32 bits of the number that a target is compared with.
+    #[must_use]
+    pub fn top_word(&self) -> u32 {
+        let mut top = [0; 4];
+        top.copy_from_slice(&self.0[28..]);
+        u32::from_le_bytes(top)
+    }
 }
 
 /// SHA-256 of the SHA-256 of `bytes`.

@@ -105,6 +105,12 @@ impl Header {
         sha256d(&self.0)
     }
 
+    /// Whether `id` meets the target that the header itself names, whatever its network.
+    #[must_use]
+    pub fn is_solved_by(&self, id: &Hash256) -> bool {
+        self.bits().decode().is_ok_and(|target| target.is_met_by(id))
+    }
+
     fn word(&self, at: usize) -> [u8; 4] {
         let mut word = [0; 4];
         word.copy_from_slice(&self.0[at..at + 4]);

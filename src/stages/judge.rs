@@ -36,6 +36,8 @@ enum Obstacle {
     TwoNetworks(Network, Position),
     /// [`UNDECIDED_MAX`] headers showed no network.
     NoNetwork,
+    /// A block that connects to the genesis which is known, where a start is to be trusted.
+    NeedlessTrust(Position),
     /// Soft forks cannot be moved on this network.
     ActivationHeights(Error),
 }
@@ -90,6 +92,9 @@ impl Judge {
         }
         if let Some(network) = network_of(header) {
             self.show(network, position);
+            if self.options.start_height.is_some() {
+                self.obstacle.get_or_insert(Obstacle::NeedlessTrust(position));
+            }
         }
         match &mut self.tree {
             Some(tree) => tree.insert(header, id, position),
@@ -148,19 +153,31 @@ impl Judge {
         Ok(params)
     }
 
-    pub(super) fn finish(mut self, files: FileTable, busy: Busy) -> Result<Validation, Error> {
+    /// Ends the input. `unreadable` is what kept it from being read whole, if anything did.
+    pub(super) fn finish(
+        mut self,
+        files: FileTable,
+        unreadable: Option<Error>,
+        busy: Busy,
+    ) -> Result<Validation, Error> {
         match self.obstacle.take() {
             Some(Obstacle::TwoNetworks(network, position)) => {
                 return Err(self.two_networks(network, position, &files));
             }
             Some(Obstacle::ActivationHeights(error)) => return Err(error),
-            Some(Obstacle::NoNetwork) => return Err(self.no_network(&files)),
+            Some(Obstacle::NeedlessTrust(position)) => {
+                return Err(needless_trust(position, &files));
+            }
+            Some(Obstacle::NoNetwork) => return Err(self.no_network(&files, true)),
             None => {}
         }
         if self.tree.is_none() {
             match self.options.network.clone() {
                 Some(params) => self.plant(params),
-                None if self.first.is_some() => return Err(self.no_network(&files)),
+                // What could not be read may be what would have shown it.
+                None if self.first.is_some() => {
+                    return Err(unreadable.unwrap_or_else(|| self.no_network(&files, false)));
+                }
                 None => {}
             }
         }
@@ -170,7 +187,7 @@ impl Judge {
                 outcome: None,
                 trusted: None,
                 files,
-                error: None,
+                error: unreadable,
                 busy,
             });
         };
@@ -182,7 +199,7 @@ impl Judge {
         let blocks = outcome.blocks;
         let nothing_connects =
             blocks.orphans > 0 && blocks.orphans + blocks.duplicates == blocks.seen;
-        let error = nothing_connects.then(|| Error::NothingConnects {
+        let unconnected = nothing_connects.then(|| Error::NothingConnects {
             message: format!(
                 "nothing connects to the start of {}: if the dump begins in the middle of the \
                  chain, --start-height N takes the parent of its first block on trust",
@@ -190,7 +207,15 @@ impl Judge {
             ),
             place: first.and_then(|(_, position)| files.place(position)),
         });
-        Ok(Validation { params: Some(params), outcome: Some(outcome), trusted, files, error, busy })
+        Ok(Validation {
+            params: Some(params),
+            outcome: Some(outcome),
+            trusted,
+            files,
+            // What could not be read may be why nothing connects.
+            error: unreadable.or(unconnected),
+            busy,
+        })
     }
 
     fn two_networks(&self, network: Network, position: Position, files: &FileTable) -> Error {
@@ -208,14 +233,29 @@ impl Judge {
         Error::Usage { message, place }
     }
 
-    fn no_network(&self, files: &FileTable) -> Error {
+    fn no_network(&self, files: &FileTable, gave_up: bool) -> Error {
+        let looked = if gave_up { UNDECIDED_MAX } else { self.undecided.len() };
         Error::Usage {
-            message: "cannot tell the network: the dump holds no genesis and no child of one; \
-                      name it with --network, and if the dump begins in the middle of the chain, \
-                      give the height of its first block with --start-height"
-                .into(),
+            message: format!(
+                "cannot tell the network: among the {} {looked} headers there is no genesis and \
+                 no child of one; name it with --network, and if the dump begins in the middle of \
+                 the chain, give the height of its first block with --start-height",
+                if gave_up { "first" } else { "dump's" }
+            ),
             place: self.first.and_then(|(_, position)| files.place(position)),
         }
+    }
+}
+
+fn needless_trust(position: Position, files: &FileTable) -> Error {
+    let place = files.place(position);
+    let here = place.as_ref().map_or_else(|| "a block".into(), ToString::to_string);
+    Error::Usage {
+        message: format!(
+            "{here} connects to genesis, so nothing needs to be taken on trust: leave \
+             --start-height out"
+        ),
+        place,
     }
 }
 
@@ -229,5 +269,6 @@ fn taken_on_trust(params: &Params, height: u32, first: &Header) -> Trusted {
         height,
         median_from: height.saturating_add(window),
         retarget_from: (!params.no_retargeting).then_some(whole_period),
+        first_retarget_in_part: !params.no_retargeting && !height.is_multiple_of(interval),
     }
 }

@@ -79,6 +79,8 @@ pub struct Trusted {
     pub median_from: u32,
     /// The first retarget whose window is known whole; `None` where the difficulty never changes.
     pub retarget_from: Option<u32>,
+    /// Whether there is a retarget before that one, which is checked by its range alone.
+    pub first_retarget_in_part: bool,
 }
 
 /// How long each stage was busy.
@@ -120,10 +122,7 @@ pub fn validate_headers(
         }
     }
     let (files, unreadable) = reader.finish();
-    let mut validation = judge.finish(files, busy)?;
-    // What could not be read may be why nothing connects.
-    validation.error = unreadable.or(validation.error);
-    Ok(validation)
+    judge.finish(files, unreadable, busy)
 }
 
 /// Runs the stages on threads of their own, the last one on this thread.
