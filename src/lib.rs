@@ -13,6 +13,7 @@
 //! - [`chain`] holds the tree of headers and knows the branch with the most work; [`bitcoin`] holds
 //!   the rules by which a header is judged.
 //! - [`verdict`] names rules and evidence; [`Error`] is what keeps blockmill from judging.
+//! - [`signature`] is Ed25519 under one written rule; [`ledger`] holds the ledger's rules, being built.
 //! - [`primitives`] are the values that all of them share.
 //! - `miner` searches nonces (feature `mine`), [`mod@bench`] compares backends, [`cli`] is the program.
 //!
@@ -29,9 +30,11 @@ pub mod cli;
 pub mod compute;
 pub mod dump;
 mod error;
+pub mod ledger;
 #[cfg(feature = "mine")]
 pub mod miner;
 pub mod primitives;
+pub mod signature;
 pub mod stages;
 pub mod verdict;
 

@@ -130,6 +130,25 @@ impl Target {
         if scaled > U320::from(limit.0) { limit } else { Self(scaled.to::<U256>()) }
     }
 
+    /// `self * factor * 2^shift`, rounded down, at least 1 and at most `limit`.
+    ///
+    /// Exact in 320 bits: the product takes 288, and one that a left shift would carry beyond 256
+    /// is above every limit.
+    #[must_use]
+    pub(crate) fn scaled_by_power(self, factor: u32, shift: i32, limit: Self) -> Self {
+        let product = U320::from(self.0) * U320::from(factor);
+        let bits = shift.unsigned_abs() as usize;
+        let scaled = if shift <= 0 {
+            product >> bits
+        } else if product.is_zero() || product.bit_len().saturating_add(bits) <= 256 {
+            product << bits
+        } else {
+            U320::from(limit.0)
+        };
+        let scaled = scaled.max(U320::ONE).min(U320::from(limit.0));
+        Self(scaled.to::<U256>())
+    }
+
     /// The compact form, with the low bits that do not fit cut off.
     /// (Bitcoin Core: `arith_uint256::GetCompact`.)
     #[must_use]

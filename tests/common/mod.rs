@@ -11,6 +11,7 @@ pub mod judge;
 pub mod oracle;
 #[cfg(feature = "mine")]
 pub mod search_faults;
+pub mod signatures;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
