@@ -37,5 +37,6 @@ pub mod primitives;
 pub mod signature;
 pub mod stages;
 pub mod verdict;
+pub mod wire;
 
 pub use error::{Error, Place};

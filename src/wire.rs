@@ -1,0 +1,268 @@
+//! Reading and writing bytes: a cursor that never runs past its end, and knows where it is.
+//!
+//! Integers whose size varies are LEB128: seven bits a byte, least significant first, the top bit set
+//! on every byte but the last. There is one encoding for each number: the last byte of more than one
+//! is not zero, and ten bytes are enough for 64 bits.
+
+/// Bytes that are no encoding of what is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("byte {offset}: {fault}")]
+pub struct Malformed {
+    /// The offset of the first byte that is wrong, from the start of what was decoded.
+    pub offset: usize,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with an encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It ends too early.
+    #[error("the bytes end too early")]
+    Truncated,
+    /// It goes on after its end.
+    #[error("bytes follow the end")]
+    Trailing,
+    /// A number is not in its shortest form, or does not fit 64 bits.
+    #[error("a number is not in its shortest form")]
+    NotMinimal,
+    /// A count or a length is above its limit, or above what the remaining bytes can hold.
+    #[error("a count or length is too large")]
+    TooLarge,
+    /// A kind or version that these rules do not know.
+    #[error("an unknown kind or version")]
+    Unknown,
+    /// A value that is not allowed here.
+    #[error("{0}")]
+    NotAllowed(&'static str),
+}
+
+/// A cursor over bytes.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A cursor at the first byte.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// The offset of the next byte.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// How many bytes remain.
+    #[must_use]
+    pub const fn remaining(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// A fault at `offset`.
+    #[must_use]
+    pub const fn fault_at(offset: usize, fault: Fault) -> Malformed {
+        Malformed { offset, fault }
+    }
+
+    /// The next `len` bytes.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`] if there are fewer; the offset is where they end.
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
+        let end = self.at.checked_add(len).filter(|&end| end <= self.bytes.len());
+        let end = end.ok_or(Self::fault_at(self.bytes.len(), Fault::Truncated))?;
+        let taken = &self.bytes[self.at..end];
+        self.at = end;
+        Ok(taken)
+    }
+
+    /// The next `N` bytes.
+    ///
+    /// # Errors
+    /// As for [`Reader::take`].
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    /// The next byte.
+    ///
+    /// # Errors
+    /// As for [`Reader::take`].
+    pub fn u8(&mut self) -> Result<u8, Malformed> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    /// The next four bytes as a little-endian number.
+    ///
+    /// # Errors
+    /// As for [`Reader::take`].
+    pub fn u32(&mut self) -> Result<u32, Malformed> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    /// A number of varying size.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`], or [`Fault::NotMinimal`] at the number's first byte.
+    pub fn varint(&mut self) -> Result<u64, Malformed> {
+        let start = self.at;
+        let not_minimal = Self::fault_at(start, Fault::NotMinimal);
+        let mut value = 0u64;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let digit = u64::from(byte & 0x7f);
+            if digit << shift >> shift != digit {
+                return Err(not_minimal);
+            }
+            value |= digit << shift;
+            if byte & 0x80 == 0 {
+                return if byte == 0 && shift > 0 { Err(not_minimal) } else { Ok(value) };
+            }
+        }
+        Err(not_minimal)
+    }
+
+    /// A count of items of at least `item_len_min` bytes each, checked against the bytes that remain
+    /// before anybody makes room for them.
+    ///
+    /// # Errors
+    /// As for [`Reader::varint`], and [`Fault::TooLarge`] at the count's first byte.
+    pub fn count(&mut self, item_len_min: usize) -> Result<usize, Malformed> {
+        let start = self.at;
+        let count = self.varint()?;
+        usize::try_from(count)
+            .ok()
+            .filter(|count| {
+                count.checked_mul(item_len_min).is_some_and(|needed| needed <= self.remaining())
+            })
+            .ok_or(Self::fault_at(start, Fault::TooLarge))
+    }
+
+    /// A length of at most `len_max`, and as many bytes.
+    ///
+    /// # Errors
+    /// As for [`Reader::varint`] and [`Reader::take`], and [`Fault::TooLarge`] at the length's first
+    /// byte.
+    pub fn prefixed(&mut self, len_max: usize) -> Result<&'a [u8], Malformed> {
+        let start = self.at;
+        let len = usize::try_from(self.varint()?).ok().filter(|&len| len <= len_max);
+        let len = len.ok_or(Self::fault_at(start, Fault::TooLarge))?;
+        self.take(len)
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// [`Fault::Trailing`] if bytes remain.
+    pub const fn finish(self) -> Result<(), Malformed> {
+        if self.at == self.bytes.len() {
+            return Ok(());
+        }
+        Err(Self::fault_at(self.at, Fault::Trailing))
+    }
+}
+
+/// Appends a number of varying size.
+pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    loop {
+        let digit = value.to_le_bytes()[0] & 0x7f;
+        value >>= 7;
+        if value == 0 {
+            return out.push(digit);
+        }
+        out.push(digit | 0x80);
+    }
+}
+
+/// Appends a length and the bytes.
+pub fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<u64, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let value = reader.varint()?;
+        reader.finish().map(|()| value)
+    }
+
+    #[test]
+    fn numbers_have_one_encoding() {
+        let fault = |offset, fault| Err(Reader::fault_at(offset, fault));
+        assert_eq!(read(&[0]), Ok(0));
+        assert_eq!(read(&[0x7f]), Ok(127));
+        assert_eq!(read(&[0x80, 1]), Ok(128));
+        assert_eq!(read(&[0x80, 0]), fault(0, Fault::NotMinimal));
+        assert_eq!(read(&[0xff, 0]), fault(0, Fault::NotMinimal));
+        assert_eq!(read(&[0x80]), fault(1, Fault::Truncated));
+        assert_eq!(read(&[]), fault(0, Fault::Truncated));
+        assert_eq!(read(&[0, 0]), fault(1, Fault::Trailing));
+        let mut most = vec![0xff; 9];
+        most.push(1);
+        assert_eq!(read(&most), Ok(u64::MAX));
+        most[9] = 2; // 65 bits
+        assert_eq!(read(&most), fault(0, Fault::NotMinimal));
+        most[9] = 0x81; // an eleventh byte
+        most.push(0);
+        assert_eq!(read(&most), fault(0, Fault::NotMinimal));
+    }
+
+    #[test]
+    fn counts_are_held_against_the_bytes_that_remain() {
+        let mut bytes = Vec::new();
+        put_varint(&mut bytes, 3);
+        bytes.extend([0; 9]);
+        assert_eq!(Reader::new(&bytes).count(3), Ok(3));
+        assert_eq!(Reader::new(&bytes).count(4), Err(Reader::fault_at(0, Fault::TooLarge)));
+        let mut bytes = Vec::new();
+        put_varint(&mut bytes, u64::MAX);
+        for item_len_min in [1, 2, usize::MAX] {
+            let too_large = Err(Reader::fault_at(0, Fault::TooLarge));
+            assert_eq!(Reader::new(&bytes).count(item_len_min), too_large);
+        }
+    }
+
+    #[test]
+    fn lengths_are_limited() {
+        let bytes = [3, 1, 2, 3];
+        assert_eq!(Reader::new(&bytes).prefixed(3), Ok(&bytes[1..]));
+        assert_eq!(Reader::new(&bytes).prefixed(2), Err(Reader::fault_at(0, Fault::TooLarge)));
+        assert_eq!(
+            Reader::new(&bytes[..3]).prefixed(3),
+            Err(Reader::fault_at(3, Fault::Truncated))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_come_back(value in any::<u64>(), shift in 0u32..64) {
+            let value = value >> shift;
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, value);
+            prop_assert_eq!(read(&bytes), Ok(value));
+        }
+
+        /// Whatever decodes, encodes to the same bytes.
+        #[test]
+        fn bytes_come_back(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+            if let Ok(value) = read(&bytes) {
+                let mut again = Vec::new();
+                put_varint(&mut again, value);
+                prop_assert_eq!(again, bytes);
+            }
+        }
+    }
+}
