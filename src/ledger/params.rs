@@ -45,12 +45,11 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::primitives::{CompactTarget, Hash256, Header};
 use crate::wire::{Fault, Malformed, Reader, put_prefixed, put_varint};
 
-use super::Account;
+use super::{Account, tree};
 
 /// The only format of parameters so far.
 const FORMAT: u64 = 1;
@@ -343,8 +342,7 @@ impl Params {
     /// The genesis header.
     #[must_use]
     pub fn genesis(&self) -> Header {
-        let leaf = Sha256::new().chain_update([0]).chain_update(self.encode()).finalize();
-        let root = Hash256::from_bytes(leaf.into());
+        let root = tree::leaf_hash(&self.encode());
         Header::from_fields(RULES_VERSION, Hash256::ZERO, root, self.time, self.pow_limit, 0)
     }
 

@@ -23,6 +23,7 @@
 //! Merkle tree is the whole encoding, with signature.
 
 use crate::primitives::{Hash256, sha256d};
+use crate::signature::SIGNATURE_LEN;
 use crate::wire::{Fault, Malformed, Reader, put_prefixed, put_varint};
 
 use super::Account;
@@ -44,9 +45,6 @@ pub const TAG_LEN_MAX: usize = 32;
 
 /// The longest payload of a record, in bytes.
 pub const PAYLOAD_LEN_MAX: usize = 4096;
-
-/// The length of a signature in bytes.
-pub const SIGNATURE_LEN: usize = 64;
 
 /// An Ed25519 signature as it was received.
 pub type Signature = [u8; SIGNATURE_LEN];

@@ -1,0 +1,206 @@
+//! Blocks of a ledger as bytes.
+//!
+//! # Encoding
+//!
+//! | field | bytes |
+//! |---|---|
+//! | header | 80 |
+//! | transactions | v count, then for each: v length, encoding (see [`super::Transaction`]) |
+//!
+//! Numbers marked *v* are of varying size (see [`crate::wire`]). Whether a block may have no transactions,
+//! or be as long as it is, are rules of their own: any count decodes that the bytes can hold.
+
+use crate::primitives::{Hash256, Header};
+use crate::wire::{Malformed, Reader, put_prefixed, put_varint};
+
+use super::{Account, Transaction, tree};
+
+/// The shortest transaction, a reward: kind, version, account and three numbers; with its length.
+const TRANSACTION_LEN_MIN: usize = 1 + 2 + Account::LEN + 3;
+
+/// A block that borrows from the bytes it was decoded from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block<'a> {
+    /// The header.
+    pub header: Header,
+    /// The transactions in order.
+    pub transactions: Vec<Transaction<'a>>,
+    /// The bytes of each, which are the leaves of the Merkle tree.
+    leaves: Vec<&'a [u8]>,
+}
+
+/// Bytes that are no encoding of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("transaction {transaction:?}: {malformed}")]
+pub struct MalformedBlock {
+    /// The transaction at fault, counted from 0; `None` if it is the block around them.
+    pub transaction: Option<usize>,
+    /// What is wrong; the offset counts from the block's first byte.
+    pub malformed: Malformed,
+}
+
+impl From<Malformed> for MalformedBlock {
+    fn from(malformed: Malformed) -> Self {
+        Self { transaction: None, malformed }
+    }
+}
+
+impl<'a> Block<'a> {
+    /// Decodes a block that fills `bytes`.
+    ///
+    /// # Errors
+    /// The first byte that is wrong.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, MalformedBlock> {
+        let mut reader = Reader::new(bytes);
+        let header = Header::from_bytes(reader.array()?);
+        let count = reader.count(TRANSACTION_LEN_MIN)?;
+        let mut transactions = Vec::with_capacity(count);
+        let mut leaves = Vec::with_capacity(count);
+        for index in 0..count {
+            let at = |malformed| MalformedBlock { transaction: Some(index), malformed };
+            let leaf = reader.prefixed(bytes.len()).map_err(at)?;
+            let start = reader.offset() - leaf.len();
+            let transaction = Transaction::decode(leaf).map_err(|malformed| {
+                at(Malformed { offset: start + malformed.offset, ..malformed })
+            })?;
+            transactions.push(transaction);
+            leaves.push(leaf);
+        }
+        reader.finish()?;
+        Ok(Self { header, transactions, leaves })
+    }
+
+    /// Appends the encoding of a block.
+    pub fn encode(header: &Header, transactions: &[Transaction<'_>], out: &mut Vec<u8>) {
+        out.extend_from_slice(header.as_bytes());
+        put_varint(out, transactions.len() as u64);
+        let mut leaf = Vec::new();
+        for transaction in transactions {
+            leaf.clear();
+            transaction.encode(&mut leaf);
+            put_prefixed(out, &leaf);
+        }
+    }
+
+    /// The root that the header must name: RFC 6962 over the transactions' bytes, on the CPU.
+    #[must_use]
+    pub fn merkle_root(&self) -> Hash256 {
+        let hashes: Vec<_> = self.leaves.iter().map(|leaf| tree::leaf_hash(leaf)).collect();
+        tree::root(&hashes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::SIGNATURE_LEN;
+    use crate::wire::Fault;
+
+    fn header() -> Header {
+        Header::from_bytes([7; Header::LEN])
+    }
+
+    fn transactions() -> [Transaction<'static>; 3] {
+        let account = Account::from_key([1; 32]);
+        [
+            Transaction::Reward { height: 5, to: account, amount: 50, extranonce: 0 },
+            Transaction::Transfer {
+                from: account,
+                to: account,
+                amount: 300,
+                fee: 1,
+                nonce: 0,
+                memo: b"",
+                signature: [2; SIGNATURE_LEN],
+            },
+            Transaction::Record {
+                from: account,
+                fee: 1,
+                nonce: 1,
+                tag: b"review",
+                payload: b"good",
+                signature: [3; SIGNATURE_LEN],
+            },
+        ]
+    }
+
+    fn encoded(transactions: &[Transaction<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Block::encode(&header(), transactions, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn blocks_come_back_with_any_number_of_transactions() {
+        for count in 0..=3 {
+            let bytes = encoded(&transactions()[..count]);
+            let block = Block::decode(&bytes).expect("an encoding");
+            assert_eq!(
+                (block.header, &block.transactions[..]),
+                (header(), &transactions()[..count])
+            );
+            let expected = transactions();
+            let leaves = expected[..count].iter().map(|transaction| {
+                let mut leaf = Vec::new();
+                transaction.encode(&mut leaf);
+                tree::leaf_hash(&leaf)
+            });
+            assert_eq!(block.merkle_root(), tree::root(&leaves.collect::<Vec<_>>()));
+        }
+        // The shortest transaction is as short as the count's check assumes.
+        let reward = Transaction::Reward {
+            height: 0,
+            to: Account::from_key([0; 32]),
+            amount: 0,
+            extranonce: 0,
+        };
+        assert_eq!(encoded(&[reward]).len(), Header::LEN + 1 + TRANSACTION_LEN_MIN);
+    }
+
+    #[test]
+    fn faults_name_the_transaction_and_the_byte_of_the_block() {
+        let bytes = encoded(&transactions());
+        for cut in 0..bytes.len() {
+            let error = Block::decode(&bytes[..cut]).expect_err("a cut block");
+            assert!(error.malformed.offset <= cut, "{cut}");
+        }
+        let trailing = Block::decode(&[&bytes[..], &[0]].concat()).expect_err("a longer block");
+        let expected = Malformed { offset: bytes.len(), fault: Fault::Trailing };
+        assert_eq!(trailing, MalformedBlock::from(expected));
+        // The version of the second transaction: header, count, the reward and two lengths before it.
+        let mut wrong = bytes.clone();
+        let reward_len = usize::from(bytes[Header::LEN + 1]);
+        let length_at = Header::LEN + 2 + reward_len;
+        let length_len = if bytes[length_at] & 0x80 == 0 { 1 } else { 2 };
+        let version_at = length_at + length_len + 1;
+        wrong[version_at] = 9;
+        let expected = MalformedBlock {
+            transaction: Some(1),
+            malformed: Malformed { offset: version_at, fault: Fault::Unknown },
+        };
+        assert_eq!(Block::decode(&wrong), Err(expected));
+        // A count that the bytes cannot hold reserves nothing.
+        let mut lying = header().as_bytes().to_vec();
+        put_varint(&mut lying, u64::MAX);
+        let expected = Malformed { offset: Header::LEN, fault: Fault::TooLarge };
+        assert_eq!(Block::decode(&lying), Err(expected.into()));
+    }
+
+    #[test]
+    fn a_changed_byte_is_refused_or_another_block() {
+        let bytes = encoded(&transactions());
+        let original = Block::decode(&bytes).expect("an encoding");
+        for place in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[place] ^= 1 << bit;
+                if let Ok(block) = Block::decode(&changed) {
+                    assert_ne!(block, original);
+                    let mut again = Vec::new();
+                    Block::encode(&block.header, &block.transactions, &mut again);
+                    assert_eq!(again, changed);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The Merkle tree of a ledger's blocks, in the shape of RFC 6962, section 2.1.
+//!
+//! A leaf is hashed behind a zero byte and a node behind a one byte, so that neither can pass for the
+//! other, and an odd last node rises as it is: nothing is duplicated, and a root has one list of leaves.
+
+use sha2::{Digest, Sha256};
+
+use crate::primitives::Hash256;
+
+const LEAF: [u8; 1] = [0];
+const NODE: [u8; 1] = [1];
+
+/// The hash of a leaf.
+#[must_use]
+pub fn leaf_hash(leaf: &[u8]) -> Hash256 {
+    let hash = Sha256::new().chain_update(LEAF).chain_update(leaf).finalize();
+    Hash256::from_bytes(hash.into())
+}
+
+/// The root over leaf hashes; that of no leaves is the SHA-256 of nothing.
+#[must_use]
+pub fn root(leaf_hashes: &[Hash256]) -> Hash256 {
+    if leaf_hashes.is_empty() {
+        return Hash256::from_bytes(Sha256::digest([]).into());
+    }
+    // The RFC splits at the largest power of two below the number of leaves. Pairing neighbours and
+    // letting an odd last one rise builds the same tree from below.
+    let mut level = leaf_hashes.to_vec();
+    while level.len() > 1 {
+        level = level.chunks(2).map(node_hash).collect();
+    }
+    level[0]
+}
+
+/// The hash of two nodes, or the only one as it is.
+fn node_hash(pair: &[Hash256]) -> Hash256 {
+    let [left, right] = pair else { return pair[0] };
+    let node = Sha256::new().chain_update(NODE).chain_update(left.as_bytes());
+    Hash256::from_bytes(node.chain_update(right.as_bytes()).finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root_of(leaves: &[Vec<u8>]) -> Hash256 {
+        let hashes: Vec<_> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
+        root(&hashes)
+    }
+
+    /// The RFC's own definition, word for word.
+    fn by_definition(leaves: &[Vec<u8>]) -> Hash256 {
+        match leaves {
+            [] => Hash256::from_bytes(Sha256::digest([]).into()),
+            [leaf] => leaf_hash(leaf),
+            _ => {
+                let split = leaves.len().next_power_of_two() / 2;
+                let (left, right) = leaves.split_at(split);
+                node_hash(&[by_definition(left), by_definition(right)])
+            }
+        }
+    }
+
+    /// The test vectors of the Certificate Transparency project's reference tree.
+    #[test]
+    fn published_roots() {
+        let leaves = [
+            "",
+            "00",
+            "10",
+            "2021",
+            "3031",
+            "40414243",
+            "5051525354555657",
+            "606162636465666768696a6b6c6d6e6f",
+        ]
+        .map(|leaf| hex::decode(leaf).expect("hex"));
+        let roots = [
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+            "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+            "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+            "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+            "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+            "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+        ];
+        for (count, published) in roots.into_iter().enumerate() {
+            let root = root_of(&leaves[..count]);
+            assert_eq!(hex::encode(root.as_bytes()), published, "{count} leaves");
+        }
+    }
+
+    #[test]
+    fn the_shape_is_the_rfcs_for_any_number_of_leaves() {
+        let leaves: Vec<_> = (0u16..70).map(|leaf| leaf.to_le_bytes().to_vec()).collect();
+        for count in 0..=leaves.len() {
+            assert_eq!(root_of(&leaves[..count]), by_definition(&leaves[..count]), "{count}");
+        }
+    }
+}
