@@ -85,7 +85,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         let alone = self.rules.check_alone(&block);
         let verdict = alone.and_then(|()| match self.nodes[node.parent as usize].state {
             State::Connected { .. } => {
-                let parent = Ancestor { nodes: &self.nodes, node: node.parent };
+                let parent = Ancestor::new(&self.nodes, node.parent);
                 self.rules.check_in_context(&block, parent)
             }
             _ => Err(Violation::BadPrevBlk { parent: self.nodes[node.parent as usize].id }),

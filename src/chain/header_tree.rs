@@ -222,7 +222,7 @@ impl<R: HeaderRules> HeaderTree<R> {
                 self.nodes[node as usize].state = State::Rejected { height, next };
             }
             (_, State::Connected { height, work }) => {
-                let ancestor = Ancestor { nodes: &self.nodes, node: here.parent };
+                let ancestor = Ancestor::new(&self.nodes, here.parent);
                 match self.rules.check_in_context(block, ancestor) {
                     Ok(()) => self.connect(node, height + 1, work),
                     Err(violation) => self.reject(node, violation),

@@ -57,13 +57,19 @@ impl Node {
 /// An accepted block, seen from one of its descendants.
 #[derive(Clone, Copy, Debug)]
 pub struct Ancestor<'a> {
-    pub(super) nodes: &'a [Node],
-    pub(super) node: u32,
+    nodes: &'a [Node],
+    /// A `usize`, so that the struct has no padding: copying it right after it was made would
+    /// otherwise wait for the stores before it, which are slow ones.
+    node: usize,
 }
 
 impl<'a> Ancestor<'a> {
+    pub(super) const fn new(nodes: &'a [Node], node: u32) -> Self {
+        Self { nodes, node: node as usize }
+    }
+
     fn get(&self) -> &'a Node {
-        &self.nodes[self.node as usize]
+        &self.nodes[self.node]
     }
 
     /// Whether only the id and the height are known: a start taken on trust.
@@ -97,7 +103,7 @@ impl<'a> Ancestor<'a> {
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         let parent = self.get().parent;
-        (parent != NONE).then_some(Self { nodes: self.nodes, node: parent })
+        (parent != NONE).then_some(Self::new(self.nodes, parent))
     }
 
     /// The block itself, its parent, and so on to the start.

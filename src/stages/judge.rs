@@ -13,8 +13,9 @@ use super::{Busy, Options, Trusted, Validation};
 /// Headers that are kept while the network is not known: none of them can be judged.
 const UNDECIDED_MAX: usize = 1 << 20;
 
-/// Headers for which room is made beforehand, whatever the size of the files: 100 MiB of it.
-const RESERVED_MAX: usize = 1 << 20;
+/// Headers for which room is made beforehand, whatever the size of the files. Room that is not used
+/// is address space alone, but for a byte or two a header.
+const RESERVED_MAX: usize = 1 << 24;
 
 /// Judges headers as they come.
 pub(super) struct Judge {
