@@ -41,8 +41,8 @@ pub fn read_data(relative: &str) -> Option<Vec<u8>> {
 pub fn skip(variable: &str, why: &str) {
     let required = std::env::var_os(variable).is_some_and(|value| value == "1");
     assert!(!required, "{why}, and {variable}=1");
-    // Not `eprintln!`, which the harness captures.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    // Not `eprintln!`, which the harness captures; and in one piece, because tests run side by side.
+    let _ = std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes());
 }
 
 /// Whether the software adapter is there, which tests that need any adapter use.
