@@ -3,7 +3,6 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -13,6 +12,7 @@ use serde_json::Value;
 
 use common::chain::{Draft, dump, extend, from_genesis};
 use common::data;
+use common::program::{COMPRESSIONS, validate};
 
 fn blockmill() -> Command {
     Command::new(env!("CARGO_BIN_EXE_blockmill"))
@@ -39,20 +39,6 @@ impl Folder {
         fs::write(&path, bytes).expect("a file");
         path
     }
-}
-
-/// Runs `validate --format json` and returns the document and the exit code.
-fn validate(arguments: &[&str], files: &[&Path]) -> (Value, i32) {
-    let output = blockmill()
-        .args(["validate", "--format", "json", "--now", "2000000000"])
-        .args(arguments)
-        .args(files)
-        .output()
-        .expect("the program runs");
-    let code = output.status.code().expect("an exit code");
-    let report = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    (report, code)
 }
 
 /// A document without what may differ between backends, threads and batch sizes.
@@ -142,32 +128,13 @@ impl Check for Command {
     }
 }
 
-fn compressed(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let gzip = |bytes: &[u8]| {
-        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        out.write_all(bytes).expect("memory");
-        out.finish().expect("memory")
-    };
-    let bzip2 = |bytes: &[u8]| {
-        let mut out = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-        out.write_all(bytes).expect("memory");
-        out.finish().expect("memory")
-    };
-    let xz = |bytes: &[u8]| {
-        let mut out = liblzma::write::XzEncoder::new(Vec::new(), 1);
-        out.write_all(bytes).expect("memory");
-        out.finish().expect("memory")
-    };
-    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).expect("memory");
-    // Two members or streams in a row, cut in the middle of a header.
+/// The bytes in every compression, as two members or streams in a row that are cut in the middle of a
+/// header.
+fn compressed(bytes: &[u8]) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     let (head, tail) = bytes.split_at(bytes.len() / 2 + 3);
-    let double = |f: &dyn Fn(&[u8]) -> Vec<u8>| [f(head), f(tail)].concat();
-    vec![
-        ("gz", double(&gzip)),
-        ("bz2", double(&bzip2)),
-        ("xz", double(&xz)),
-        ("zst", double(&zstd)),
-    ]
+    COMPRESSIONS
+        .iter()
+        .map(move |(name, compress)| (*name, [compress(head), compress(tail)].concat()))
 }
 
 #[test]
@@ -180,7 +147,7 @@ fn every_form_of_input_gives_the_same_verdict() {
     let mut files = vec![folder.file("plain", &bytes), folder.file("lines", &hex)];
     let windows = format!("\r\n{}", hex.to_uppercase().replace('\n', " \r\n\r\n"));
     files.push(folder.file("windows", windows.trim_end()));
-    for (name, bytes) in compressed(&bytes).into_iter().chain(compressed(hex.as_bytes())) {
+    for (name, bytes) in compressed(&bytes).chain(compressed(hex.as_bytes())) {
         let name = format!("{}.{name}", files.len());
         files.push(folder.file(&name, bytes));
     }

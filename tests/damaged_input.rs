@@ -5,15 +5,14 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use blockmill::bitcoin::{Network, Params};
 use blockmill::primitives::Header;
-use serde_json::Value;
 
 use common::chain::{Draft, dump, extend, from_genesis};
+use common::program::{COMPRESSIONS, gzip, validate};
 
 fn regtest(length: usize) -> Vec<Header> {
     from_genesis(&Params::of(Network::Regtest), length)
@@ -25,45 +24,14 @@ fn file(folder: &tempfile::TempDir, name: &str, bytes: impl AsRef<[u8]>) -> Path
     path
 }
 
-/// The document, or null on exit 2, and the exit code.
-fn validate(arguments: &[&str], files: &[&Path]) -> (Value, i32) {
-    let output = Command::new(env!("CARGO_BIN_EXE_blockmill"))
-        .args(["validate", "--format", "json", "--now", "2000000000"])
-        .args(arguments)
-        .args(files)
-        .output()
-        .expect("the program runs");
-    let code = output.status.code().expect("an exit code");
-    (serde_json::from_slice(&output.stdout).unwrap_or(Value::Null), code)
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    out.write_all(bytes).expect("memory");
-    out.finish().expect("memory")
-}
-
-/// The bytes in every compression.
-fn compressed(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let mut bz2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-    bz2.write_all(bytes).expect("memory");
-    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
-    xz.write_all(bytes).expect("memory");
-    vec![
-        ("gz", gzip(bytes)),
-        ("bz2", bz2.finish().expect("memory")),
-        ("xz", xz.finish().expect("memory")),
-        ("zst", zstd::encode_all(bytes, 1).expect("memory")),
-    ]
-}
-
 /// What a decoder makes of damaged bytes must not depend on how it is read.
 #[test]
 fn damage_in_a_compressed_file_gives_one_verdict_for_any_batch() {
     let plain = dump(&regtest(3000));
     let folder = tempfile::tempdir().expect("a folder");
     let mut incomplete = 0;
-    for (name, bytes) in compressed(&plain) {
+    for (name, compress) in COMPRESSIONS {
+        let bytes = compress(&plain);
         for case in 0..12 {
             let mut damaged = bytes.clone();
             let place = bytes.len() / 2 + case * 997;

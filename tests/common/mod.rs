@@ -9,6 +9,7 @@ pub mod chain;
 pub mod faulty;
 pub mod judge;
 pub mod oracle;
+pub mod program;
 #[cfg(feature = "mine")]
 pub mod search_faults;
 pub mod signatures;
