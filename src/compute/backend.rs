@@ -1,6 +1,6 @@
 //! The contract between the pipeline and whatever does the hashing.
 
-use crate::primitives::{Hash256, Header, Trees};
+use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
@@ -37,6 +37,23 @@ pub trait Backend: Send + Sync {
     fn confirm_merkle_root(&self, leaves: &[Hash256], root: Hash256) -> Hash256 {
         let _ = leaves;
         root
+    }
+
+    /// The digest of each message, in order.
+    ///
+    /// # Panics
+    /// If `digests` does not hold one place per message.
+    fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]);
+
+    /// The root of each of RFC 6962's Merkle trees over leaf *hashes*, in order.
+    ///
+    /// # Panics
+    /// If `roots` does not hold one place per tree.
+    fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]);
+
+    /// Learns that it gave a wrong answer, which its caller found out by computing it on the host.
+    fn was_wrong(&self, what: String) {
+        let _ = what;
     }
 
     /// The lowest nonce of the job's range that meets its target, if one does.

@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 use sha2::block_api::compress256;
+use sha2::{Digest, Sha256};
 
-use crate::primitives::{Hash256, Header, Trees};
+use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees, rfc6962};
 
 use super::Backend;
 #[cfg(feature = "mine")]
@@ -12,6 +13,9 @@ use super::reference::IV;
 
 /// Headers a task takes at once: long enough to hide the cost of handing it over.
 const HEADERS_PER_TASK: usize = 512;
+
+/// Messages a task takes at once.
+const MESSAGES_PER_TASK: usize = 128;
 
 /// Trees of fewer leaves than this are hashed by one thread; larger ones level by level by all.
 const TREE_LEAVES_PER_TASK: usize = 1024;
@@ -74,6 +78,27 @@ impl Backend for Cpu {
                 .par_iter_mut()
                 .enumerate()
                 .for_each(|(index, root)| *root = merkle_root(trees.get(index)));
+        });
+    }
+
+    fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
+        assert_eq!(messages.len(), digests.len(), "one digest per message");
+        self.pool.install(|| {
+            digests
+                .par_iter_mut()
+                .with_min_len(MESSAGES_PER_TASK)
+                .enumerate()
+                .for_each(|(index, digest)| *digest = hash_message(function, messages.get(index)));
+        });
+    }
+
+    fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
+        assert_eq!(trees.len(), roots.len(), "one root per tree");
+        self.pool.install(|| {
+            roots
+                .par_iter_mut()
+                .enumerate()
+                .for_each(|(index, root)| *root = rfc6962::root(trees.get(index)));
         });
     }
 
@@ -147,6 +172,15 @@ fn hash_headers(headers: &[Header], ids: &mut [Hash256]) {
         compress256(&mut state, &[first, second_block(header)]);
         *id = hash_digest(state);
     }
+}
+
+fn hash_message(function: HashFunction, message: &[u8]) -> Hash256 {
+    let digest = Sha256::digest(message);
+    let digest = match function {
+        HashFunction::Sha256 => digest,
+        HashFunction::Sha256d => Sha256::digest(digest),
+    };
+    Hash256::from_bytes(digest.into())
 }
 
 /// SHA-256d of two concatenated nodes.

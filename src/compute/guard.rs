@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, make_rng, seq};
 
-use crate::primitives::{Hash256, Header, Trees};
+use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
@@ -301,6 +301,18 @@ impl Backend for Guarded {
             self.state().switch_off(format!("a Merkle root was {root}, right is {}", right[0]));
         }
         right[0]
+    }
+
+    fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
+        self.cpu.hash_messages(function, messages, digests);
+    }
+
+    fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
+        self.cpu.rfc6962_roots(trees, roots);
+    }
+
+    fn was_wrong(&self, what: String) {
+        self.state().switch_off(what);
     }
 
     #[cfg(feature = "mine")]

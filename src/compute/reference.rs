@@ -2,7 +2,7 @@
 //!
 //! No dependency, no instruction set, no threads. Every other backend is held to this one.
 
-use crate::primitives::{Hash256, Header, Trees};
+use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
 use super::Backend;
 #[cfg(feature = "mine")]
@@ -139,6 +139,17 @@ fn sha256d(message: &[u8]) -> Hash256 {
     Hash256::from_bytes(sha256(&sha256(message)))
 }
 
+/// The root over leaf hashes as RFC 6962, section 2.1, defines it: split at the largest power of two
+/// below their number.
+fn rfc6962_root(leaves: &[Hash256]) -> Hash256 {
+    if let [leaf] = leaves {
+        return *leaf;
+    }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    let (left, right) = (rfc6962_root(left), rfc6962_root(right));
+    Hash256::from_bytes(sha256(&[&[1], &left.as_bytes()[..], right.as_bytes()].concat()))
+}
+
 /// The naive backend that defines the answers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
@@ -181,6 +192,23 @@ impl Backend for Reference {
                     .collect();
             }
             *root = level[0];
+        }
+    }
+
+    fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
+        assert_eq!(messages.len(), digests.len(), "one digest per message");
+        for (message, digest) in messages.iter().zip(digests) {
+            *digest = match function {
+                HashFunction::Sha256 => Hash256::from_bytes(sha256(message)),
+                HashFunction::Sha256d => sha256d(message),
+            };
+        }
+    }
+
+    fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
+        assert_eq!(trees.len(), roots.len(), "one root per tree");
+        for (leaves, root) in trees.iter().zip(roots) {
+            *root = rfc6962_root(leaves);
         }
     }
 

@@ -10,10 +10,10 @@
 //! Numbers marked *v* are of varying size (see [`crate::wire`]). Whether a block may have no transactions,
 //! or be as long as it is, are rules of their own: any count decodes that the bytes can hold.
 
-use crate::primitives::{Hash256, Header};
+use crate::primitives::{Hash256, Header, rfc6962};
 use crate::wire::{Malformed, Reader, put_prefixed, put_varint};
 
-use super::{Account, Transaction, tree};
+use super::{Account, Transaction};
 
 /// The shortest transaction, a reward: kind, version, account and three numbers; with its length.
 const TRANSACTION_LEN_MIN: usize = 1 + 2 + Account::LEN + 3;
@@ -85,8 +85,8 @@ impl<'a> Block<'a> {
     /// The root that the header must name: RFC 6962 over the transactions' bytes, on the CPU.
     #[must_use]
     pub fn merkle_root(&self) -> Hash256 {
-        let hashes: Vec<_> = self.leaves.iter().map(|leaf| tree::leaf_hash(leaf)).collect();
-        tree::root(&hashes)
+        let hashes: Vec<_> = self.leaves.iter().map(|leaf| rfc6962::leaf_hash(leaf)).collect();
+        rfc6962::root(&hashes)
     }
 }
 
@@ -143,9 +143,9 @@ mod tests {
             let leaves = expected[..count].iter().map(|transaction| {
                 let mut leaf = Vec::new();
                 transaction.encode(&mut leaf);
-                tree::leaf_hash(&leaf)
+                rfc6962::leaf_hash(&leaf)
             });
-            assert_eq!(block.merkle_root(), tree::root(&leaves.collect::<Vec<_>>()));
+            assert_eq!(block.merkle_root(), rfc6962::root(&leaves.collect::<Vec<_>>()));
         }
         // The shortest transaction is as short as the count's check assumes.
         let reward = Transaction::Reward {

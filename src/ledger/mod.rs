@@ -2,7 +2,7 @@
 //!
 //! It is being built. What is here so far: its parameters with genesis and chain id ([`Params`]),
 //! accounts, the encodings of transactions ([`Transaction`]) and what is signed, blocks as bytes
-//! ([`Block`]) with their Merkle tree ([`tree`]), and the difficulty ([`asert`]). State, dumps and the
+//! ([`Block`]), and the difficulty ([`asert`]). State, dumps and the
 //! rules that join all of this are still to come.
 
 mod account;
@@ -10,7 +10,6 @@ pub mod asert;
 mod block;
 mod params;
 mod transaction;
-pub mod tree;
 
 pub use crate::signature::SIGNATURE_LEN;
 pub use account::{Account, ParseAccountError};

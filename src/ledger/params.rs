@@ -46,10 +46,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::primitives::{CompactTarget, Hash256, Header};
+use crate::primitives::{CompactTarget, Hash256, Header, rfc6962};
 use crate::wire::{Fault, Malformed, Reader, put_prefixed, put_varint};
 
-use super::{Account, tree};
+use super::Account;
 
 /// The only format of parameters so far.
 const FORMAT: u64 = 1;
@@ -342,7 +342,7 @@ impl Params {
     /// The genesis header.
     #[must_use]
     pub fn genesis(&self) -> Header {
-        let root = tree::leaf_hash(&self.encode());
+        let root = rfc6962::leaf_hash(&self.encode());
         Header::from_fields(RULES_VERSION, Hash256::ZERO, root, self.time, self.pow_limit, 0)
     }
 

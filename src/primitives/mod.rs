@@ -5,11 +5,14 @@
 mod hash;
 mod header;
 mod merkle;
+mod messages;
+pub mod rfc6962;
 mod target;
 mod work;
 
 pub use hash::{Hash256, ParseHashError, sha256d};
 pub use header::Header;
 pub use merkle::{Trees, has_equal_siblings};
+pub use messages::{HashFunction, Messages};
 pub use target::{CompactTarget, InvalidBits, Target};
 pub use work::Work;

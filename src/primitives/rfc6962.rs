@@ -1,11 +1,11 @@
-//! The Merkle tree of a ledger's blocks, in the shape of RFC 6962, section 2.1.
+//! Merkle trees in the shape of RFC 6962, section 2.1: those of a ledger's blocks.
 //!
 //! A leaf is hashed behind a zero byte and a node behind a one byte, so that neither can pass for the
 //! other, and an odd last node rises as it is: nothing is duplicated, and a root has one list of leaves.
 
 use sha2::{Digest, Sha256};
 
-use crate::primitives::Hash256;
+use super::Hash256;
 
 const LEAF: [u8; 1] = [0];
 const NODE: [u8; 1] = [1];
@@ -32,7 +32,7 @@ pub fn root(leaf_hashes: &[Hash256]) -> Hash256 {
     level[0]
 }
 
-/// The hash of two nodes, or the only one as it is.
+/// The hash of two neighbours, or an odd last one as it is.
 fn node_hash(pair: &[Hash256]) -> Hash256 {
     let [left, right] = pair else { return pair[0] };
     let node = Sha256::new().chain_update(NODE).chain_update(left.as_bytes());
