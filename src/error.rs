@@ -41,6 +41,9 @@ pub enum Error {
     /// A device or a resource was asked for and is not there.
     #[error("{0}")]
     Device(String),
+    /// There is no room for a temporary file.
+    #[error("cannot keep a decompressed or piped dump in a temporary file: {0}")]
+    Spool(io::Error),
     /// The report could not be written.
     #[error("cannot write the report: {0}")]
     Output(io::Error),
@@ -74,6 +77,7 @@ impl Error {
             Self::NotRecognised { .. } => "not-recognised",
             Self::NothingConnects { .. } => "nothing-connects",
             Self::Device(_) => "device",
+            Self::Spool(_) => "spool",
             Self::Output(_) => "output",
             Self::Interrupted => "interrupted",
         }
@@ -87,7 +91,7 @@ impl Error {
             Self::Unreadable { .. } | Self::NotRecognised { .. } | Self::NothingConnects { .. } => {
                 3
             }
-            Self::Device(_) | Self::Output(_) => 5,
+            Self::Device(_) | Self::Spool(_) | Self::Output(_) => 5,
             Self::Interrupted => 130,
         }
     }
@@ -98,7 +102,7 @@ impl Error {
         match self {
             Self::Unreadable { place, .. } | Self::NotRecognised { place, .. } => Some(place),
             Self::Usage { place, .. } | Self::NothingConnects { place, .. } => place.as_ref(),
-            Self::Device(_) | Self::Output(_) | Self::Interrupted => None,
+            Self::Device(_) | Self::Spool(_) | Self::Output(_) | Self::Interrupted => None,
         }
     }
 

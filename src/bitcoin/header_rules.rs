@@ -1,7 +1,7 @@
 //! Every rule that a header must obey, as a checklist.
 //! (Bitcoin Core: `CheckBlockHeader`, `ContextualCheckBlockHeader`.)
 
-use crate::chain::{self, Ancestor, Candidate};
+use crate::chain::{self, Ancestor, Candidate, proof_of_work_is_valid, time_is_after_median};
 use crate::primitives::Header;
 use crate::verdict::Violation;
 
@@ -14,9 +14,6 @@ pub const FUTURE_MAX_S: u64 = 2 * 60 * 60;
 /// How far the first block of a period may lie before its parent, in seconds.
 /// (BIP94; Core: `MAX_TIMEWARP`.)
 pub const TIMEWARP_MAX_S: u32 = 600;
-
-/// The number of blocks whose median time a block must exceed.  (Core: `nMedianTimeSpan`.)
-pub const MEDIAN_BLOCKS: usize = 11;
 
 /// Bitcoin's header rules for one network and one reading of the clock.
 #[derive(Clone, Debug)]
@@ -45,7 +42,7 @@ impl chain::HeaderRules for HeaderRules {
     }
 
     fn check_alone(&self, block: &Candidate) -> Result<(), Violation> {
-        proof_of_work_is_valid(&self.params, block)
+        proof_of_work_is_valid(self.params.pow_limit, block)
     }
 
     // The order is Core's; it decides which fault is reported.
@@ -55,21 +52,6 @@ impl chain::HeaderRules for HeaderRules {
         time_is_not_warped(&self.params, block, parent)?;
         time_is_not_ahead(self.now, block)?;
         version_is_current(&self.params, block, parent.height() + 1)
-    }
-}
-
-/// The bits name a target that the network allows, before anything is computed from them, and the
-/// id meets it.
-fn proof_of_work_is_valid(params: &Params, block: &Candidate) -> Result<(), Violation> {
-    let limit = params.pow_limit;
-    let target = match block.bits.decode_within(limit) {
-        Ok(target) => target,
-        Err(why) => return Err(Violation::InvalidBits { why, bits: block.bits, limit }),
-    };
-    if target.is_met_by(&block.id) {
-        Ok(())
-    } else {
-        Err(Violation::HighHash { target, id: block.id })
     }
 }
 
@@ -93,45 +75,6 @@ fn difficulty_is_valid(
         }
         Required::Exactly(_) | Required::Unknown => Ok(()),
     }
-}
-
-/// The time is after the median of the parent and the ten blocks before it.
-/// (Core: `GetMedianTimePast`.)
-///
-/// The median is below a time exactly when more than half of the window is, so counting answers
-/// without sorting, and six blocks are enough for any window. Blocks before a trusted start count as
-/// earlier: the rule then rejects only what no unknown time could save.
-fn time_is_after_median(block: &Candidate, parent: Ancestor<'_>) -> Result<(), Violation> {
-    let mut window = 0;
-    let mut before = 0;
-    for ancestor in parent.lineage().take(MEDIAN_BLOCKS) {
-        if ancestor.is_trusted() {
-            before += MEDIAN_BLOCKS - window;
-            window = MEDIAN_BLOCKS;
-            break;
-        }
-        window += 1;
-        before += usize::from(ancestor.time() < block.time);
-        if before > MEDIAN_BLOCKS / 2 {
-            return Ok(());
-        }
-    }
-    // The median is element window / 2 of the sorted window, counted from zero.
-    if before > window / 2 {
-        return Ok(());
-    }
-    Err(Violation::TimeTooOld { median: median_time_past(parent), found: block.time })
-}
-
-/// The median itself, for the evidence; `None` if a trusted start hides part of the window.
-fn median_time_past(parent: Ancestor<'_>) -> Option<u32> {
-    let window: Vec<_> = parent.lineage().take(MEDIAN_BLOCKS).collect();
-    if window.iter().any(Ancestor::is_trusted) {
-        return None;
-    }
-    let mut times: Vec<_> = window.iter().map(Ancestor::time).collect();
-    times.sort_unstable();
-    Some(times[times.len() / 2])
 }
 
 /// BIP94: the first block of a period is at most 600 s before its parent.

@@ -6,6 +6,6 @@ mod params;
 mod recognise;
 
 pub use difficulty::retarget;
-pub use header_rules::{FUTURE_MAX_S, HeaderRules, MEDIAN_BLOCKS, TIMEWARP_MAX_S};
+pub use header_rules::{FUTURE_MAX_S, HeaderRules, TIMEWARP_MAX_S};
 pub use params::{ActivationHeights, Network, Params, UnknownName};
 pub use recognise::network_of;

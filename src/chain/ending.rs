@@ -11,14 +11,14 @@ use super::node::{Ancestor, NONE, NOT_IN_INPUT, Node, State};
 use super::rejections::{Record, Rejections};
 use super::{BlockCounts, OrphanGroup, Outcome, SideBranch, Tip};
 
-type NodeSet = HashSet<u32, RandomState>;
+pub(super) type NodeSet = HashSet<u32, RandomState>;
 
 impl<R: HeaderRules> HeaderTree<R> {
     /// Ends the input.
     #[must_use]
     pub fn finish(mut self) -> Outcome {
         self.settle_repeats();
-        let on_best = self.best_branch();
+        let on_best = self.branch_of(self.best);
         let best_branch = on_best
             .iter()
             .filter(|&&node| self.nodes[node as usize].position != NOT_IN_INPUT)
@@ -34,7 +34,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             rejected,
         };
         let tip = self.tip(self.best);
-        let (side_branches, side_branches_omitted) = self.side_branches(&on_best);
+        let (side_branches, side_branches_omitted) = self.side_branches(&on_best, |_| true);
         let records = std::mem::replace(&mut self.rejections, Rejections::new(0)).into_sorted();
         let rejections_omitted = rejected - records.len() as u64;
         let mut unconnected = NodeSet::default();
@@ -47,7 +47,7 @@ impl<R: HeaderRules> HeaderTree<R> {
                 position: record.position,
             })
             .collect();
-        let (orphan_groups, orphan_groups_omitted) = self.orphan_groups();
+        let (orphan_groups, orphan_groups_omitted) = self.orphan_groups(|_| true);
         Outcome {
             tip,
             blocks,
@@ -80,7 +80,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     }
 
     /// Judges a rejected node again, for the evidence.
-    fn violation_of(&self, node: &Node) -> Violation {
+    pub(super) fn violation_of(&self, node: &Node) -> Violation {
         let block = node.candidate();
         let alone = self.rules.check_alone(&block);
         let verdict = alone.and_then(|()| match self.nodes[node.parent as usize].state {
@@ -97,7 +97,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     ///
     /// `unconnected` remembers the nodes whose ancestors are missing, so that a long rejected
     /// branch is walked once.
-    fn settled_height(&mut self, node: u32, unconnected: &mut NodeSet) -> Option<u32> {
+    pub(super) fn settled_height(&mut self, node: u32, unconnected: &mut NodeSet) -> Option<u32> {
         let mut path = Vec::new();
         let mut at = node;
         let known = loop {
@@ -124,16 +124,16 @@ impl<R: HeaderRules> HeaderTree<R> {
         self.height(node)
     }
 
-    /// The nodes of the best branch, tip first.
-    fn best_branch(&self) -> Vec<u32> {
+    /// The nodes of the branch that ends at `tip`, tip first.
+    pub(super) fn branch_of(&self, tip: u32) -> Vec<u32> {
         let parent = |&node: &u32| {
             let parent = self.nodes[node as usize].parent;
             (parent != NONE).then_some(parent)
         };
-        std::iter::successors(Some(self.best), parent).collect()
+        std::iter::successors(Some(tip), parent).collect()
     }
 
-    fn tip(&self, node: u32) -> Tip {
+    pub(super) fn tip(&self, node: u32) -> Tip {
         let Node { id, state, .. } = self.nodes[node as usize];
         let State::Connected { height, work } = state else {
             unreachable!("only connected nodes end a branch")
@@ -141,9 +141,10 @@ impl<R: HeaderRules> HeaderTree<R> {
         Tip { height, id, work }
     }
 
-    /// The orphans by missing parent, and how many such groups are left out.
-    fn orphan_groups(&self) -> (Vec<OrphanGroup>, u64) {
-        let groups = self.missing.iter().map(|(parent, first)| self.orphan_group(*parent, *first));
+    /// The orphans that are `sound` by missing parent, and how many such groups are left out.
+    pub(super) fn orphan_groups(&self, sound: impl Fn(u32) -> bool) -> (Vec<OrphanGroup>, u64) {
+        let groups = self.missing.iter();
+        let groups = groups.map(|(parent, first)| self.orphan_group(*parent, *first, &sound));
         let mut groups: Vec<_> = groups.filter(|group| group.blocks > 0).collect();
         groups.sort_unstable_by_key(|group| group.position);
         let omitted = groups.len().saturating_sub(Outcome::BRANCHES_MAX) as u64;
@@ -151,14 +152,21 @@ impl<R: HeaderRules> HeaderTree<R> {
         (groups, omitted)
     }
 
-    fn orphan_group(&self, parent: Hash256, first: u32) -> OrphanGroup {
+    fn orphan_group(
+        &self,
+        parent: Hash256,
+        first: u32,
+        sound: impl Fn(u32) -> bool,
+    ) -> OrphanGroup {
         let mut group = OrphanGroup { parent, blocks: 0, position: NOT_IN_INPUT };
         let mut lists = vec![first];
         while let Some(mut node) = lists.pop() {
             while node != NONE {
                 if let State::Waiting { child, .. } = self.nodes[node as usize].state {
-                    group.blocks += 1;
-                    group.position = group.position.min(self.nodes[node as usize].position);
+                    if sound(node) {
+                        group.blocks += 1;
+                        group.position = group.position.min(self.nodes[node as usize].position);
+                    }
                     lists.push(child);
                 }
                 node = self.next(node);
@@ -167,9 +175,13 @@ impl<R: HeaderRules> HeaderTree<R> {
         group
     }
 
-    /// The ends of the branches beside the best, and how many of them are left out.
-    fn side_branches(&self, on_best: &[u32]) -> (Vec<SideBranch>, u64) {
-        if self.connected == on_best.len() as u64 {
+    /// The ends of the branches beside the best that are `sound`, and how many of them are left out.
+    pub(super) fn side_branches(
+        &self,
+        on_best: &[u32],
+        sound: impl Fn(u32) -> bool,
+    ) -> (Vec<SideBranch>, u64) {
+        if self.nodes.len() == on_best.len() {
             return (Vec::new(), 0);
         }
         let mut is_best = vec![false; self.nodes.len()];
@@ -177,12 +189,16 @@ impl<R: HeaderRules> HeaderTree<R> {
             is_best[node as usize] = true;
         }
         let mut has_child = vec![false; self.nodes.len()];
-        let is_connected = |node: &Node| matches!(node.state, State::Connected { .. });
-        for node in self.nodes.iter().filter(|node| is_connected(node) && node.parent != NONE) {
-            has_child[node.parent as usize] = true;
+        let stands = |node: u32| {
+            matches!(self.nodes[node as usize].state, State::Connected { .. }) && sound(node)
+        };
+        for node in (0..=self.last()).filter(|&node| stands(node)) {
+            if let Some(has_child) = has_child.get_mut(self.nodes[node as usize].parent as usize) {
+                *has_child = true;
+            }
         }
         let mut tips: Vec<_> = (0..=self.last())
-            .filter(|&node| is_connected(&self.nodes[node as usize]))
+            .filter(|&node| stands(node))
             .filter(|&node| !has_child[node as usize] && !is_best[node as usize])
             .collect();
         tips.sort_unstable_by_key(|&node| self.nodes[node as usize].position);

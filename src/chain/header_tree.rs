@@ -49,7 +49,7 @@ pub enum Start {
 }
 
 /// The number of the node that the tree starts with.
-const START: u32 = 0;
+pub(super) const START: u32 = 0;
 
 /// Repetitions that are duplicates or rejections once their header is judged.
 #[derive(Debug, Default)]
@@ -74,6 +74,8 @@ pub struct HeaderTree<R> {
     /// From a missing parent to the first of the nodes that wait for it.
     pub(super) missing: HashMap<Hash256, u32, RandomState>,
     pub(super) repeats: Repeats,
+    /// Every repetition with its place, where each is a body that is judged on its own.
+    pub(super) copies: Option<Vec<(u32, Position)>>,
     pub(super) rejections: Rejections,
     pub(super) best: u32,
     pub(super) connected: u64,
@@ -107,6 +109,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             hasher: RandomState::default(),
             missing: HashMap::default(),
             repeats: Repeats::default(),
+            copies: None,
             rejections: Rejections::new(rejections_max),
             best: START,
             connected: 0,
@@ -324,6 +327,9 @@ impl<R: HeaderRules> HeaderTree<R> {
         let known = &mut self.nodes[node as usize];
         if known.position == NOT_IN_INPUT {
             return self.bring_start(block, position);
+        }
+        if let Some(copies) = &mut self.copies {
+            return copies.push((node, position));
         }
         match known.state {
             State::Connected { .. } => self.duplicates += 1,

@@ -1,11 +1,16 @@
 //! The chain: which headers there are, how they hang together, and which branch is best.
 
+mod block_tree;
+mod common_rules;
 mod ending;
 mod header_tree;
 mod node;
 mod outcome;
 mod rejections;
 
+pub use block_tree::{BlockTree, Body};
+pub use common_rules::MEDIAN_BLOCKS;
+pub(crate) use common_rules::{proof_of_work_is_valid, time_is_after_median};
 pub use header_tree::{HeaderRules, HeaderTree, Start};
 pub use node::{Ancestor, Candidate};
 pub use outcome::{BlockCounts, OrphanGroup, Outcome, SideBranch, Tip};

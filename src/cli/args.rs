@@ -33,7 +33,7 @@ Exit codes (when several hold, the first of 130, 5, 4, 1, 3, 0):
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Judge a dump of block headers by every rule of its network.
+    /// Judge a dump of blocks or headers by every rule of its network or ledger.
     Validate(ValidateArgs),
     /// Find the nonce of a block header.
     #[cfg(feature = "mine")]
@@ -54,6 +54,8 @@ Examples:
       A dump that begins in the middle of the chain.
   bitcoin-cli getblockheader \"$hash\" false | blockmill validate -
       Hex lines from a pipe.
+  blockmill validate --network params.toml ledger.dump
+      The dump of a ledger, which must be the one with these parameters.
   blockmill validate --format json dump/ | jq .tip
       A whole directory, as one JSON document.";
 
@@ -64,15 +66,16 @@ pub(super) struct ValidateArgs {
     #[arg(required = true, value_name = "DUMP")]
     pub(super) dumps: Vec<PathBuf>,
 
-    /// main, testnet3, testnet4, signet or regtest; recognised where the dump shows it.
-    #[arg(long, value_name = "NAME")]
-    pub(super) network: Option<Network>,
+    /// main, testnet3, testnet4, signet or regtest, or the parameters of a ledger; recognised where
+    /// the dump shows it.
+    #[arg(long, value_name = "NAME|PARAMS.toml")]
+    pub(super) network: Option<NetworkName>,
 
     /// How thorough to be; by default as the input allows. Headers allow `headers`.
     #[arg(long, value_enum)]
     pub(super) level: Option<Level>,
 
-    /// What the files hold, instead of recognising it: headers, hex.
+    /// What the files hold, instead of recognising it: headers, hex, ledger.
     #[arg(long, value_name = "KIND")]
     pub(super) input: Option<Kind>,
 
@@ -92,7 +95,7 @@ pub(super) struct ValidateArgs {
     #[command(flatten)]
     pub(super) compute: ComputeArgs,
 
-    /// Headers hashed at a time.
+    /// Headers, or bodies of a ledger, judged at a time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) batch: Option<u64>,
 
@@ -107,6 +110,28 @@ pub(super) struct ValidateArgs {
     /// How to write the report.
     #[arg(long, value_enum, default_value = "human")]
     pub(super) format: Format,
+}
+
+/// What `--network` names.
+#[derive(Clone, Debug)]
+pub(super) enum NetworkName {
+    /// One of Bitcoin's networks.
+    Bitcoin(Network),
+    /// A ledger, by the file of its parameters.
+    Ledger(PathBuf),
+}
+
+impl FromStr for NetworkName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = PathBuf::from(text);
+        match text.parse() {
+            Ok(network) => Ok(Self::Bitcoin(network)),
+            Err(_) if path.extension().is_some_and(|end| end == "toml") => Ok(Self::Ledger(path)),
+            Err(error) => Err(format!("{error}; or the parameters of a ledger, PARAMS.toml")),
+        }
+    }
 }
 
 /// How thorough a validation is.

@@ -9,7 +9,7 @@ use crate::chain::{BlockCounts, Outcome};
 use crate::compute::Backend;
 use crate::dump::{FileEntry, FileTable, Kind};
 use crate::error::Error;
-use crate::stages::{Trusted, Validation};
+use crate::stages::{Family, Trusted, Validation};
 use crate::verdict::Rejection;
 
 use super::output::{ErrorReport, duration, grouped, scaled};
@@ -25,8 +25,11 @@ pub(super) struct Report {
     family: Option<&'static str>,
     network: Option<String>,
     chain_id: Option<String>,
+    /// Where a ledger's parameters came from.
+    parameters: Option<&'static str>,
     level: &'static str,
     tip: Option<TipReport>,
+    ledger: Option<LedgerReport>,
     blocks: BlockReport,
     side_branches: Vec<SideBranchReport>,
     side_branches_omitted: u64,
@@ -47,6 +50,14 @@ struct TipReport {
     height: u32,
     hash: String,
     chainwork: String,
+}
+
+/// What a ledger holds at its tip.
+#[derive(Debug, Serialize)]
+struct LedgerReport {
+    transactions: u64,
+    accounts: u64,
+    supply: String,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -165,15 +176,32 @@ impl Report {
     pub(super) fn of(validation: &Validation) -> Self {
         let outcome = validation.outcome.as_ref();
         let table = &validation.files;
-        let mut not_checked: Vec<_> = LEVEL_NOT_CHECKED.iter().map(|(id, _)| *id).collect();
+        let ledger = validation.ledger.as_ref();
+        let (family, level) = match validation.family {
+            Family::Bitcoin => ("bitcoin", "headers"),
+            Family::Ledger => ("ledger", "full"),
+        };
+        let mut not_checked: Vec<_> = match validation.family {
+            Family::Bitcoin => LEVEL_NOT_CHECKED.iter().map(|(id, _)| *id).collect(),
+            Family::Ledger => Vec::new(),
+        };
         if let Some(trusted) = &validation.trusted {
             let ids = TRUST_NOT_CHECKED.iter().map(|(id, _)| *id);
             let applies = |id: &&str| *id != "first-retarget" || trusted.first_retarget_in_part;
             not_checked.extend(ids.filter(applies));
         }
         let mut report = Self {
-            family: Some("bitcoin"),
-            network: validation.params.as_ref().map(|params| params.name.clone()),
+            family: Some(family),
+            level,
+            network: network_name(validation),
+            chain_id: ledger.map(|ledger| ledger.params.chain_id().to_string()),
+            parameters: ledger
+                .map(|ledger| if ledger.params_from_dump { "from dump" } else { "given" }),
+            ledger: ledger.map(|ledger| LedgerReport {
+                transactions: ledger.transactions,
+                accounts: ledger.accounts,
+                supply: ledger.supply.to_string(),
+            }),
             tip: outcome.map(|outcome| TipReport {
                 height: outcome.tip.height,
                 hash: outcome.tip.id.to_string(),
@@ -194,6 +222,7 @@ impl Report {
                 busy_s: BusyReport {
                     read: validation.busy.read.as_secs_f64(),
                     hash: validation.busy.hash.as_secs_f64(),
+                    bodies: validation.busy.bodies.as_secs_f64(),
                     connect: validation.busy.connect.as_secs_f64(),
                     ..BusyReport::default()
                 },
@@ -204,7 +233,8 @@ impl Report {
         let whole = table.entries().iter().all(FileEntry::is_whole);
         report.verdict = if report.blocks.rejected > 0 {
             "rejected"
-        } else if report.error.is_some() || !whole || report.blocks.seen == 0 {
+        } else if report.error.is_some() || !whole || (report.blocks.seen == 0 && ledger.is_none())
+        {
             "incomplete"
         } else {
             "valid"
@@ -224,8 +254,10 @@ impl Report {
             family: None,
             network: None,
             chain_id: None,
+            parameters: None,
             level: "headers",
             tip: None,
+            ledger: None,
             blocks: BlockReport::default(),
             side_branches: Vec::new(),
             side_branches_omitted: 0,
@@ -293,9 +325,17 @@ impl Report {
         self.write_files(out)?;
         writeln!(out, "verdict    {}", self.verdict_in_words())?;
         if let Some(network) = &self.network {
-            writeln!(out, "network    {network}")?;
+            writeln!(out, "{:<10} {network}", if self.is_ledger() { "ledger" } else { "network" })?;
         }
-        writeln!(out, "level      headers: proof of work, links, difficulty, times, versions")?;
+        if let (Some(chain_id), Some(parameters)) = (&self.chain_id, self.parameters) {
+            writeln!(out, "chain id   {chain_id}, parameters {parameters}")?;
+        }
+        let level = if self.is_ledger() {
+            "full: headers, bodies, signatures, balances"
+        } else {
+            "headers: proof of work, links, difficulty, times, versions"
+        };
+        writeln!(out, "level      {level}")?;
         if let Some(tip) = &self.tip {
             writeln!(out, "tip        height {}, {}", grouped(tip.height.into()), tip.hash)?;
             writeln!(out, "chainwork  {}", tip.chainwork)?;
@@ -303,9 +343,24 @@ impl Report {
         self.write_blocks(out)?;
         self.write_orphans(out)?;
         self.write_trust(out)?;
-        let words = LEVEL_NOT_CHECKED.map(|(_, words)| words);
-        writeln!(out, "unchecked  {}", words.join("; "))?;
+        if let Some(ledger) = &self.ledger {
+            writeln!(
+                out,
+                "holds      {} transactions, {} accounts, a supply of {}",
+                grouped(ledger.transactions),
+                grouped(ledger.accounts),
+                ledger.supply
+            )?;
+        }
+        if !self.is_ledger() {
+            let words = LEVEL_NOT_CHECKED.map(|(_, words)| words);
+            writeln!(out, "unchecked  {}", words.join("; "))?;
+        }
         self.write_cost(out)
+    }
+
+    fn is_ledger(&self) -> bool {
+        self.family == Some("ledger")
     }
 
     fn verdict_in_words(&self) -> String {
@@ -323,7 +378,11 @@ impl Report {
     fn write_rejections(&self, out: &mut String) -> std::fmt::Result {
         for rejection in &self.rejections {
             let height = rejection.height.map_or("unknown".into(), |h| grouped(h.into()));
-            writeln!(out, "{}: block {} at height {height}", rejection.rule, rejection.hash)?;
+            write!(out, "{}: block {} at height {height}", rejection.rule, rejection.hash)?;
+            match rejection.tx {
+                Some(index) => writeln!(out, ", transaction {index}")?,
+                None => writeln!(out)?,
+            }
             if let (Some(file), Some(offset)) = (&rejection.file, rejection.offset) {
                 writeln!(out, "    in {file}, offset {offset}")?;
             }
@@ -438,9 +497,18 @@ impl Report {
             writeln!(out)?;
         }
         let elapsed = self.timing.elapsed_s;
-        let rate = self.blocks.seen as f64 / elapsed.max(1e-9);
-        writeln!(out, "time       {}, {} headers/s", duration(elapsed), scaled(rate))
+        let (count, what) = match &self.ledger {
+            Some(ledger) => (ledger.transactions, "transactions"),
+            None => (self.blocks.seen, "headers"),
+        };
+        let rate = count as f64 / elapsed.max(1e-9);
+        writeln!(out, "time       {}, {} {what}/s", duration(elapsed), scaled(rate))
     }
+}
+
+fn network_name(validation: &Validation) -> Option<String> {
+    let ledger = validation.ledger.as_ref().map(|ledger| ledger.params.name().to_owned());
+    ledger.or_else(|| validation.params.as_ref().map(|params| params.name.clone()))
 }
 
 fn blocks(count: u64) -> String {
@@ -496,7 +564,7 @@ fn rejection_report(rejection: &Rejection, table: &FileTable) -> RejectionReport
         rule: rejection.violation.rule().id(),
         height: rejection.height,
         hash: rejection.id.to_string(),
-        tx: None,
+        tx: rejection.violation.transaction(),
         file: place.as_ref().map(|place| place.path.display().to_string()),
         offset: place.map(|place| place.offset),
         expected: rejection.violation.expected(),

@@ -1,5 +1,6 @@
 //! `blockmill validate`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -9,9 +10,10 @@ use crate::compute::select::{Job, Wish, select};
 use crate::compute::{Backend, CrossCheck};
 use crate::dump::{Inputs, Kind, Progress};
 use crate::error::{Error, Place};
-use crate::stages::{Options, Validation, validate_headers};
+use crate::ledger;
+use crate::stages::{LedgerOptions, Options, Validation, validate_headers, validate_ledger};
 
-use super::args::{Level, ValidateArgs};
+use super::args::{Level, NetworkName, ValidateArgs};
 use super::interrupt::{EXIT_CODE, on_interrupt};
 use super::output::{self, Format, duration, grouped, scaled};
 use super::report::Report;
@@ -73,17 +75,70 @@ fn judge(
     if cross_check != CrossCheck::OFF && backend.name() != "gpu" {
         output::warning("--cross-check has nothing to do: the backend is the CPU itself");
     }
+    let is_ledger = inputs.kinds().any(|(kind, _)| kind == Kind::Ledger);
+    let batch = batch_size(args, backend);
+    let now = args.now.unwrap_or_else(system_time);
+    let overlap = args.compute.threads != Some(1);
+    let rejections_max = args.rejections as usize;
+    if is_ledger {
+        let options = LedgerOptions {
+            params: ledger_params(args)?,
+            now,
+            batch,
+            threads: args.compute.threads(),
+            overlap,
+            rejections_max,
+        };
+        let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
+        return validate_ledger(inputs, backend, &options, progress);
+    }
+    let network = match &args.network {
+        None => None,
+        Some(NetworkName::Bitcoin(network)) => Some(Params::of(*network)),
+        Some(NetworkName::Ledger(path)) => {
+            let path = path.display();
+            let message = format!("--network {path} names a ledger, and this is no dump of one");
+            return Err(Error::usage(message));
+        }
+    };
     let options = Options {
-        network: args.network.map(Params::of),
+        network,
         activation_heights: args.activation_height.clone(),
         start_height: args.start_height,
-        now: args.now.unwrap_or_else(system_time),
-        batch: batch_size(args, backend),
-        overlap: args.compute.threads != Some(1),
-        rejections_max: args.rejections as usize,
+        now,
+        batch,
+        overlap,
+        rejections_max,
     };
     let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
     validate_headers(inputs, backend, &options, progress)
+}
+
+/// The parameters that the dumps of a ledger must have, if the user named any.
+fn ledger_params(args: &ValidateArgs) -> Result<Option<ledger::Params>, Error> {
+    if args.start_height.is_some() {
+        return Err(Error::usage("--start-height is not for ledgers: nothing is taken on trust"));
+    }
+    if !args.activation_height.is_empty() {
+        return Err(Error::usage("--activation-height is for regtest, and this is a ledger"));
+    }
+    match &args.network {
+        None => Ok(None),
+        Some(NetworkName::Bitcoin(network)) => {
+            Err(Error::usage(format!("--network {network} is Bitcoin's, and this is a ledger")))
+        }
+        Some(NetworkName::Ledger(path)) => read_params(path).map(Some),
+    }
+}
+
+/// Reads the TOML file of a ledger's parameters.
+pub(super) fn read_params(path: &Path) -> Result<ledger::Params, Error> {
+    let usage = |why: String| Error::Usage {
+        message: format!("{}: {why}", path.display()),
+        place: Some(Place { path: path.into(), offset: 0 }),
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
+    ledger::Params::from_toml(&text).map_err(|error| usage(error.to_string()))
 }
 
 fn batch_size(args: &ValidateArgs, backend: &dyn Backend) -> usize {
@@ -96,13 +151,32 @@ fn system_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Headers can be judged at level `headers` alone, and bodies cannot be judged yet.
+/// Headers can be judged at level `headers` alone, a ledger whole alone, and Bitcoin's bodies cannot
+/// be judged yet.
 fn level_is_possible(level: Option<Level>, inputs: &Inputs) -> Result<(), Error> {
+    let mut ledger = None;
     for (kind, path) in inputs.kinds() {
         let place = Place { path: path.into(), offset: 0 };
+        let is_ledger = kind == Kind::Ledger;
+        if *ledger.get_or_insert(is_ledger) != is_ledger {
+            let which = if is_ledger { "is" } else { "is not" };
+            let message = format!(
+                "two networks in one run: {} {which} the dump of a ledger, and those before it are \
+                 different",
+                path.display()
+            );
+            return Err(Error::Usage { message, place: Some(place) });
+        }
+        if is_ledger {
+            if let Some(Level::Headers | Level::Blocks) = level {
+                let message = "a ledger is validated whole: leave --level out, or say full";
+                return Err(Error::Usage { message: message.into(), place: Some(place) });
+            }
+            continue;
+        }
         if matches!(kind, Kind::Blk | Kind::Block) {
             let what = if kind == Kind::Blk { "Bitcoin block file" } else { "raw Bitcoin block" };
-            let why = format!("a {what}; this version validates chains of headers");
+            let why = format!("a {what}; this version validates chains of headers, and ledgers");
             return Err(Error::NotRecognised { place, why });
         }
         if let Some(level @ (Level::Blocks | Level::Full)) = level {

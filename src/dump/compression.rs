@@ -22,6 +22,8 @@ const XZ_MEMORY_MAX: u64 = 128 << 20;
 pub(super) struct Peeked {
     pub(super) prefix: Vec<u8>,
     pub(super) reader: Reader,
+    /// Whether nothing was decompressed.
+    pub(super) is_plain: bool,
 }
 
 /// Reads up to `len` bytes ahead. A failure after the first byte is put back as well.
@@ -34,7 +36,7 @@ pub(super) fn peek(mut reader: Reader, len: usize) -> io::Result<Peeked> {
         Some(error) if prefix.is_empty() => return Err(error),
         Some(error) => Box::new(start.chain(Failing(Some(error)))),
     };
-    Ok(Peeked { prefix, reader })
+    Ok(Peeked { prefix, reader, is_plain: true })
 }
 
 /// The plain bytes behind `file`, looked at up to `len`.
@@ -45,7 +47,8 @@ pub(super) fn open(file: Reader, len: usize) -> io::Result<Peeked> {
     let raw = peek(file, len)?;
     match decompressor(&raw.prefix) {
         Some(decompress) if !is_chain(&raw.prefix) => {
-            peek(Box::new(Steady::new(decompress(raw.reader)?)), len)
+            let plain = peek(Box::new(Steady::new(decompress(raw.reader)?)), len)?;
+            Ok(Peeked { is_plain: false, ..plain })
         }
         _ => Ok(raw),
     }

@@ -65,6 +65,14 @@ impl FileEntry {
         }
     }
 
+    /// The bytes of the input that belong to this file; none to one that is passed over.
+    pub(super) const fn length_in_input(&self) -> u64 {
+        match self.kind {
+            Kind::Other => 0,
+            _ => self.bytes,
+        }
+    }
+
     /// Notes a range that holds no block; neighbours of one kind become one range.
     pub(super) fn skip(&mut self, offset: u64, bytes: u64, why: &str) {
         if let Some(last) = self.skipped.last_mut()
@@ -103,8 +111,14 @@ impl FileTable {
     /// The file and the offset of a position in the whole input.
     #[must_use]
     pub fn place(&self, position: Position) -> Option<Place> {
+        let (index, offset) = self.find(position)?;
+        Some(Place { path: self.entries[index].path.clone(), offset })
+    }
+
+    /// The number of the file, counted from zero, and the offset of a position in the whole input.
+    pub(super) fn find(&self, position: Position) -> Option<(usize, u64)> {
         let after = self.entries.partition_point(|entry| entry.start <= position);
-        let entry = self.entries.get(after.checked_sub(1)?)?;
-        Some(Place { path: entry.path.clone(), offset: position.0 - entry.start.0 })
+        let index = after.checked_sub(1)?;
+        Some((index, position.0 - self.entries[index].start.0))
     }
 }

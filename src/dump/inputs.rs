@@ -136,14 +136,18 @@ impl Input {
         Ok(Self { path, kind, reader, passed_over: None, failure: None, bytes_on_disk: 0 })
     }
 
-    /// The decompressed bytes from the start.
-    pub(super) fn into_reader(self, progress: &Arc<Progress>) -> io::Result<Box<dyn Read + Send>> {
+    /// The decompressed bytes from the start, and whether they are those on disk.
+    pub(super) fn into_reader(
+        self,
+        progress: &Arc<Progress>,
+    ) -> io::Result<(Box<dyn Read + Send>, bool)> {
         if let Some(reader) = self.reader {
-            return Ok(reader);
+            return Ok((reader, false));
         }
         let file = File::open(&self.path)?;
         let counted = Counted { reader: file, progress: Arc::clone(progress) };
-        Ok(compression::open(Box::new(counted), PREFIX_LEN)?.reader)
+        let opened = compression::open(Box::new(counted), PREFIX_LEN)?;
+        Ok((opened.reader, opened.is_plain))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::bitcoin::{Network, UnknownName};
+use crate::ledger::DUMP_MAGIC;
 use crate::primitives::Header;
 
 use super::hex_lines::{BYTE_ORDER_MARK, HEX_LINE_LEN};
@@ -22,6 +23,8 @@ pub enum Kind {
     Blk,
     /// One raw Bitcoin block.
     Block,
+    /// The dump of a ledger.
+    Ledger,
     /// None of these; only in a directory, where it is passed over.
     Other,
 }
@@ -35,6 +38,7 @@ impl Kind {
             Self::Hex => "hex",
             Self::Blk => "blk",
             Self::Block => "block",
+            Self::Ledger => "ledger",
             Self::Other => "other",
         }
     }
@@ -51,6 +55,9 @@ impl Kind {
         let text = prefix.strip_prefix(BYTE_ORDER_MARK).unwrap_or(prefix);
         if text.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
             return hex_or_text(text);
+        }
+        if prefix.starts_with(&DUMP_MAGIC) && !is_chain(prefix) {
+            return Ok(Self::Ledger);
         }
         let has_magic = |network: &Network| prefix.starts_with(&network.magic());
         if !is_chain(prefix) && Network::ALL.iter().any(has_magic) {
@@ -71,7 +78,7 @@ impl Kind {
                 return Ok(Self::Headers);
             }
         }
-        Err("not recognised: neither headers, hex lines nor a Bitcoin block file".into())
+        Err("not recognised: neither headers, hex lines, a Bitcoin block file nor a dump of a ledger".into())
     }
 }
 
@@ -130,13 +137,13 @@ impl FromStr for Kind {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        [Self::Headers, Self::Hex, Self::Blk, Self::Block]
+        [Self::Headers, Self::Hex, Self::Blk, Self::Block, Self::Ledger]
             .into_iter()
             .find(|kind| kind.name() == name)
             .ok_or_else(|| UnknownName {
                 what: "kind of input",
                 name: name.into(),
-                known: "headers, hex, blk, block",
+                known: "headers, hex, blk, block, ledger",
             })
     }
 }

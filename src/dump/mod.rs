@@ -1,18 +1,25 @@
-//! From files to headers: which files there are, what they hold, and how they are framed.
+//! From files to headers and bodies: which files there are, what they hold, and how they are framed.
 //!
 //! `files -> decompress -> recognise -> frame -> Batch`. Nothing here judges a header; whatever is
-//! no header is reported with its place, and the rest goes on.
+//! no header is reported with its place, and the rest goes on. Bodies are read again, at their places,
+//! once all headers are known: see [`Bodies`].
 
+mod bodies;
 mod compression;
 mod file_table;
+mod files;
 mod hex_lines;
 mod inputs;
 mod kind;
+mod ledger_reader;
 mod progress;
 mod reader;
+mod records;
 
+pub use bodies::{Bodies, BodyReader};
 pub use file_table::{FileEntry, FileTable, Skipped, Torn};
 pub use inputs::{Input, Inputs};
 pub use kind::Kind;
+pub use ledger_reader::LedgerReader;
 pub use progress::Progress;
 pub use reader::{Batch, HeaderReader};

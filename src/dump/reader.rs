@@ -1,14 +1,14 @@
 //! Frames the files of a dump into batches of headers.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 
-use crate::error::{Error, Place};
+use crate::error::Error;
 use crate::primitives::Header;
 use crate::verdict::Position;
 
+use super::files::Files;
 use super::hex_lines::{HexLines, Line};
-use super::{FileEntry, FileTable, Input, Inputs, Kind, Progress};
+use super::{FileEntry, FileTable, Inputs, Kind};
 
 /// Headers as they stand in the input, each with its place.
 #[derive(Clone, Debug, Default)]
@@ -21,15 +21,9 @@ pub struct Batch {
 
 /// Reads one file after the other, a batch at a time, in bounded memory.
 pub struct HeaderReader {
-    inputs: std::vec::IntoIter<Input>,
+    files: Files,
     current: Option<Source>,
-    table: FileTable,
-    /// Where the current file begins in the whole input.
-    start: u64,
     batch_max: usize,
-    /// The first file that could not be read to its end.
-    error: Option<Error>,
-    progress: Arc<Progress>,
 }
 
 /// An open file by its framing.
@@ -47,13 +41,9 @@ impl HeaderReader {
     #[must_use]
     pub fn new(inputs: Inputs, batch: usize) -> Self {
         Self {
-            inputs: inputs.inputs.into_iter(),
+            files: Files::new(inputs),
             current: None,
-            table: FileTable::default(),
-            start: 0,
             batch_max: batch.clamp(1, Self::BATCH_MAX),
-            error: None,
-            progress: inputs.progress,
         }
     }
 
@@ -61,11 +51,13 @@ impl HeaderReader {
     pub fn next_batch(&mut self) -> Option<Batch> {
         let mut batch = Batch::default();
         while batch.headers.len() < self.batch_max {
-            let open = (&mut self.current, self.table.entries.last_mut());
+            let open = (&mut self.current, self.files.table.entries.last_mut());
             let (Some(source), Some(entry)) = open else {
-                if !self.open_next() {
-                    break;
-                }
+                let Some(file) = self.files.open_next() else { break };
+                self.current = Some(match file.kind {
+                    Kind::Hex => Source::Hex(HexLines::new(file.reader)),
+                    _ => Source::Binary(file.reader),
+                });
                 continue;
             };
             let more = match source {
@@ -75,13 +67,11 @@ impl HeaderReader {
             let ended = match more {
                 Ok(more) => !more,
                 Err(source) => {
-                    let place = Place { path: entry.path.clone(), offset: entry.bytes };
-                    self.error.get_or_insert(Error::Unreadable { place, source });
+                    self.files.fail(source);
                     true
                 }
             };
             if ended {
-                self.start += self.table.entries.last().map_or(0, |entry| entry.bytes);
                 self.current = None;
             }
         }
@@ -91,37 +81,7 @@ impl HeaderReader {
     /// What was found in each file, and the first error of reading.
     #[must_use]
     pub fn finish(self) -> (FileTable, Option<Error>) {
-        (self.table, self.error)
-    }
-
-    /// Opens the next file; `false` if there is none.
-    fn open_next(&mut self) -> bool {
-        let Some(mut input) = self.inputs.next() else { return false };
-        let mut entry = FileEntry::new(input.path.clone(), input.kind, Position(self.start));
-        if let Some(why) = input.passed_over.take() {
-            entry.bytes = std::fs::metadata(&input.path).map_or(0, |metadata| metadata.len());
-            entry.skip(0, entry.bytes, &why);
-            // A passed-over file takes no place in the input.
-            self.table.entries.push(entry);
-            return true;
-        }
-        let (path, kind) = (input.path.clone(), input.kind);
-        self.table.entries.push(entry);
-        if let Some(failure) = input.failure.take() {
-            self.error.get_or_insert(failure);
-            return true;
-        }
-        match input.into_reader(&self.progress) {
-            Ok(reader) if kind == Kind::Hex => {
-                self.current = Some(Source::Hex(HexLines::new(reader)))
-            }
-            Ok(reader) => self.current = Some(Source::Binary(reader)),
-            Err(source) => {
-                let place = Place { path, offset: 0 };
-                self.error.get_or_insert(Error::Unreadable { place, source });
-            }
-        }
-        true
+        (self.files.table, self.files.error)
     }
 }
 

@@ -11,11 +11,12 @@
 //! or be as long as it is, are rules of their own: any count decodes that the bytes can hold.
 
 use crate::primitives::{Hash256, Header, rfc6962};
-use crate::wire::{Malformed, Reader, put_prefixed, put_varint};
+use crate::wire::{Fault, Malformed, Reader, put_prefixed, put_varint};
 
 use super::{Account, Transaction};
 
 /// The shortest transaction, a reward: kind, version, account and three numbers; with its length.
+/// Counts are held against it, so none of another kind may be shorter on the average.
 const TRANSACTION_LEN_MIN: usize = 1 + 2 + Account::LEN + 3;
 
 /// A block that borrows from the bytes it was decoded from.
@@ -23,10 +24,11 @@ const TRANSACTION_LEN_MIN: usize = 1 + 2 + Account::LEN + 3;
 pub struct Block<'a> {
     /// The header.
     pub header: Header,
-    /// The transactions in order.
-    pub transactions: Vec<Transaction<'a>>,
-    /// The bytes of each, which are the leaves of the Merkle tree.
+    /// The bytes of each transaction, which are the leaves of the Merkle tree.
     leaves: Vec<&'a [u8]>,
+    /// The first transaction of an unknown kind or version.
+    unknown: Option<(u32, Malformed)>,
+    len: usize,
 }
 
 /// Bytes that are no encoding of a block.
@@ -34,7 +36,7 @@ pub struct Block<'a> {
 #[error("transaction {transaction:?}: {malformed}")]
 pub struct MalformedBlock {
     /// The transaction at fault, counted from 0; `None` if it is the block around them.
-    pub transaction: Option<usize>,
+    pub transaction: Option<u32>,
     /// What is wrong; the offset counts from the block's first byte.
     pub malformed: Malformed,
 }
@@ -48,26 +50,69 @@ impl From<Malformed> for MalformedBlock {
 impl<'a> Block<'a> {
     /// Decodes a block that fills `bytes`.
     ///
+    /// A transaction of a kind or version that is not known is no fault here: its bytes are a leaf of
+    /// the Merkle tree like any other, and only with the right root do they show what a miner meant.
+    ///
     /// # Errors
     /// The first byte that is wrong.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MalformedBlock> {
         let mut reader = Reader::new(bytes);
         let header = Header::from_bytes(reader.array()?);
         let count = reader.count(TRANSACTION_LEN_MIN)?;
-        let mut transactions = Vec::with_capacity(count);
-        let mut leaves = Vec::with_capacity(count);
-        for index in 0..count {
+        let mut block =
+            Self { header, leaves: Vec::with_capacity(count), unknown: None, len: bytes.len() };
+        for _ in 0..count {
+            let index = block.count();
             let at = |malformed| MalformedBlock { transaction: Some(index), malformed };
             let leaf = reader.prefixed(bytes.len()).map_err(at)?;
-            let start = reader.offset() - leaf.len();
-            let transaction = Transaction::decode(leaf).map_err(|malformed| {
-                at(Malformed { offset: start + malformed.offset, ..malformed })
-            })?;
-            transactions.push(transaction);
-            leaves.push(leaf);
+            match Transaction::decode(leaf) {
+                Ok(_) => {}
+                Err(unknown) if unknown.fault == Fault::Unknown => {
+                    block.unknown.get_or_insert((index, unknown));
+                }
+                Err(malformed) => {
+                    let offset = reader.offset() - leaf.len() + malformed.offset;
+                    return Err(at(Malformed { offset, ..malformed }));
+                }
+            }
+            block.leaves.push(leaf);
         }
         reader.finish()?;
-        Ok(Self { header, transactions, leaves })
+        Ok(block)
+    }
+
+    /// The number of transactions.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        // A block of 2^32 transactions would have 160 GB.
+        u32::try_from(self.leaves.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The length of the encoding in bytes, header included.
+    #[must_use]
+    pub const fn encoded_len(&self) -> usize {
+        self.len
+    }
+
+    /// The bytes of each transaction, which are the leaves of the Merkle tree.
+    #[must_use]
+    pub fn leaves(&self) -> &[&'a [u8]] {
+        &self.leaves
+    }
+
+    /// The first transaction of a kind or version that is not known, and the byte that says so,
+    /// counted from the transaction's first.
+    #[must_use]
+    pub const fn unknown(&self) -> Option<(u32, Malformed)> {
+        self.unknown
+    }
+
+    /// The transactions with their indices, but for those of an unknown kind.
+    pub fn transactions(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (u32, Transaction<'a>)> + use<'a, '_> {
+        let decoded = self.leaves.iter().zip(0..self.count());
+        decoded.filter_map(|(leaf, index)| Some((index, Transaction::decode(leaf).ok()?)))
     }
 
     /// Appends the encoding of a block.
@@ -94,7 +139,6 @@ impl<'a> Block<'a> {
 mod tests {
     use super::*;
     use crate::ledger::SIGNATURE_LEN;
-    use crate::wire::Fault;
 
     fn header() -> Header {
         Header::from_bytes([7; Header::LEN])
@@ -135,10 +179,9 @@ mod tests {
         for count in 0..=3 {
             let bytes = encoded(&transactions()[..count]);
             let block = Block::decode(&bytes).expect("an encoding");
-            assert_eq!(
-                (block.header, &block.transactions[..]),
-                (header(), &transactions()[..count])
-            );
+            let decoded: Vec<_> = block.transactions().map(|(_, each)| each).collect();
+            assert_eq!((block.header, &decoded[..]), (header(), &transactions()[..count]));
+            assert_eq!((block.encoded_len(), block.unknown()), (bytes.len(), None));
             let expected = transactions();
             let leaves = expected[..count].iter().map(|transaction| {
                 let mut leaf = Vec::new();
@@ -167,16 +210,25 @@ mod tests {
         let trailing = Block::decode(&[&bytes[..], &[0]].concat()).expect_err("a longer block");
         let expected = Malformed { offset: bytes.len(), fault: Fault::Trailing };
         assert_eq!(trailing, MalformedBlock::from(expected));
-        // The version of the second transaction: header, count, the reward and two lengths before it.
+        // In the second transaction: header, count, the reward and two lengths come before it.
         let mut wrong = bytes.clone();
         let reward_len = usize::from(bytes[Header::LEN + 1]);
         let length_at = Header::LEN + 2 + reward_len;
         let length_len = if bytes[length_at] & 0x80 == 0 { 1 } else { 2 };
-        let version_at = length_at + length_len + 1;
-        wrong[version_at] = 9;
+        let start = length_at + length_len;
+        wrong[start + 1] = 9; // its version
+        let block = Block::decode(&wrong).expect("a leaf all the same");
+        let unknown = Malformed { offset: 1, fault: Fault::Unknown };
+        assert_eq!((block.unknown(), block.count()), (Some((1, unknown)), 3));
+        assert_eq!(block.transactions().map(|(index, _)| index).collect::<Vec<_>>(), [0, 2]);
+        // Its amount, not in its shortest form.
+        let mut wrong = bytes.clone();
+        let amount_at = start + 2 + 2 * Account::LEN;
+        assert_eq!(wrong[amount_at..amount_at + 2], [0xac, 2]); // 300
+        wrong[amount_at + 1] = 0;
         let expected = MalformedBlock {
             transaction: Some(1),
-            malformed: Malformed { offset: version_at, fault: Fault::Unknown },
+            malformed: Malformed { offset: amount_at, fault: Fault::NotMinimal },
         };
         assert_eq!(Block::decode(&wrong), Err(expected));
         // A count that the bytes cannot hold reserves nothing.
@@ -196,9 +248,12 @@ mod tests {
                 changed[place] ^= 1 << bit;
                 if let Ok(block) = Block::decode(&changed) {
                     assert_ne!(block, original);
-                    let mut again = Vec::new();
-                    Block::encode(&block.header, &block.transactions, &mut again);
-                    assert_eq!(again, changed);
+                    if block.unknown().is_none() {
+                        let decoded: Vec<_> = block.transactions().map(|(_, each)| each).collect();
+                        let mut again = Vec::new();
+                        Block::encode(&block.header, &decoded, &mut again);
+                        assert_eq!(again, changed);
+                    }
                 }
             }
         }

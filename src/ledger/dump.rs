@@ -49,9 +49,6 @@ const END_LEN: usize = 8 + 4;
 
 const PARAMS_LEN_MAX: u32 = 64 << 20;
 
-/// The first bytes of a record.
-pub(crate) const MARKER: [u8; 4] = *b"\xf5bmr";
-
 /// The longest block that is read, in bytes: above every limit that parameters can set, so that a
 /// block just over its limit is judged by that rule. Longer records are passed over.
 pub const RECORD_BLOCK_LEN_MAX: u32 = (32 << 20) + (64 << 10);
@@ -160,6 +157,9 @@ pub(crate) struct RecordHead {
 impl RecordHead {
     pub(crate) const LEN: usize = 16;
 
+    /// The first bytes.
+    pub(crate) const MARKER: [u8; 4] = *b"\xf5bmr";
+
     /// The head that `bytes` begin with, if its checksum holds.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes.get(..Self::LEN)?);
@@ -167,7 +167,7 @@ impl RecordHead {
         let len = reader.u32().ok()?;
         let checksum = reader.u32().ok()?;
         let holds = reader.u32().ok()? == crc32c::crc32c(&bytes[..Self::LEN - 4]);
-        (marker == MARKER && holds).then_some(Self { len, checksum })
+        (marker == Self::MARKER && holds).then_some(Self { len, checksum })
     }
 
     /// Whether `block` is what was written.
@@ -183,7 +183,7 @@ impl RecordHead {
 pub fn put_record(out: &mut Vec<u8>, block: &[u8]) {
     let len = u32::try_from(block.len()).ok().filter(|len| *len <= RECORD_BLOCK_LEN_MAX);
     let start = out.len();
-    out.extend_from_slice(&MARKER);
+    out.extend_from_slice(&RecordHead::MARKER);
     out.extend_from_slice(&len.expect("a block within the limit").to_le_bytes());
     out.extend_from_slice(&crc32c::crc32c(block).to_le_bytes());
     let checksum = crc32c::crc32c(&out[start..]);

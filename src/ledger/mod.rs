@@ -1,20 +1,30 @@
 //! The ledger: blockmill's own proof-of-work chain of Ed25519-signed account transactions.
 //!
-//! It is being built. What is here so far: its parameters with genesis and chain id ([`Params`]),
-//! accounts, the encodings of transactions ([`Transaction`]) and what is signed, blocks as bytes
-//! ([`Block`]), and the difficulty ([`asert`]). State, dumps and the
-//! rules that join all of this are still to come.
+//! - [`Params`]: what a ledger starts from; genesis and chain id follow from them.
+//! - [`Transaction`] and [`Block`]: the encodings, and what is signed. [`Account`]: who signs.
+//! - [`HeaderRules`], [`BodyRules`] and [`State`]: the rules, in the order in which they are judged:
+//!   headers with the difficulty of [`asert`], then what a body's own bytes say, then what depends on
+//!   the blocks before.
+//! - [`DumpHead`] and [`put_record`]: the file in which a ledger is handed on.
 
 mod account;
 pub mod asert;
 mod block;
+mod body_rules;
 mod dump;
+mod header_rules;
 mod params;
+mod state;
 mod transaction;
 
 pub use crate::signature::SIGNATURE_LEN;
 pub use account::{Account, ParseAccountError};
 pub use block::{Block, MalformedBlock};
+pub use body_rules::BodyRules;
+pub(crate) use dump::RecordHead;
 pub use dump::{DUMP_MAGIC, DumpHead, HeadError, RECORD_BLOCK_LEN_MAX, put_record};
+pub use header_rules::HeaderRules;
 pub use params::{InvalidParams, Params, RULES_VERSION};
+pub use state::{AccountState, State};
+pub(crate) use transaction::MAGIC;
 pub use transaction::{MEMO_LEN_MAX, PAYLOAD_LEN_MAX, Signature, TAG_LEN_MAX, Transaction};

@@ -46,7 +46,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::primitives::{CompactTarget, Hash256, Header, rfc6962};
+use crate::primitives::{CompactTarget, Hash256, Header, Target, rfc6962};
 use crate::wire::{Fault, Malformed, Reader, put_prefixed, put_varint};
 
 use super::Account;
@@ -261,7 +261,7 @@ impl Params {
             return invalid("half_life_s", "at least 1 and below 2^32");
         }
         let limit = self.pow_limit.decode();
-        if limit.map(crate::primitives::Target::to_compact) != Ok(self.pow_limit) {
+        if limit.map(Target::to_compact) != Ok(self.pow_limit) {
             return invalid("pow_limit", "not the compact form of a target");
         }
         if self.halving_blocks == 0 {
@@ -313,6 +313,15 @@ impl Params {
     #[must_use]
     pub const fn pow_limit(&self) -> CompactTarget {
         self.pow_limit
+    }
+
+    /// The easiest target.
+    ///
+    /// # Panics
+    /// Never: the parameters were checked.
+    #[must_use]
+    pub fn pow_limit_target(&self) -> Target {
+        self.pow_limit.decode().expect("checked with the parameters")
     }
 
     /// How far a block may lie after the clock, in seconds.

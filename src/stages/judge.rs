@@ -1,14 +1,14 @@
 //! The third stage: which network, which branch, which rule.
 
-use crate::bitcoin::{HeaderRules, MEDIAN_BLOCKS, Network, Params, network_of};
-use crate::chain::{HeaderTree, Start};
+use crate::bitcoin::{HeaderRules, Network, Params, network_of};
+use crate::chain::{HeaderTree, MEDIAN_BLOCKS, Start};
 use crate::dump::FileTable;
 use crate::error::Error;
 use crate::primitives::{Hash256, Header};
 use crate::verdict::Position;
 
 use super::hash::HashedBatch;
-use super::{Busy, Options, Trusted, Validation};
+use super::{Busy, Family, Options, Trusted, Validation};
 
 /// Headers that are kept while the network is not known: none of them can be judged.
 const UNDECIDED_MAX: usize = 1 << 20;
@@ -184,12 +184,8 @@ impl Judge {
         }
         let Some(tree) = self.tree else {
             return Ok(Validation {
-                params: None,
-                outcome: None,
-                trusted: None,
-                files,
                 error: unreadable,
-                busy,
+                ..Validation::nothing(Family::Bitcoin, files, busy)
             });
         };
         let params = tree.rules().params().clone();
@@ -212,10 +208,9 @@ impl Judge {
             params: Some(params),
             outcome: Some(outcome),
             trusted,
-            files,
             // What could not be read may be why nothing connects.
             error: unreadable.or(unconnected),
-            busy,
+            ..Validation::nothing(Family::Bitcoin, files, busy)
         })
     }
 

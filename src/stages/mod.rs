@@ -1,33 +1,40 @@
 //! The pipeline: the only place that knows the order of the work.
 //!
+//! Headers alone, as of Bitcoin:
+//!
 //! ```text
 //! read            hash             judge
 //! files -> Batch  -> HashedBatch   -> header tree -> Outcome
 //! (dump)          (compute)        (bitcoin, chain)
 //! ```
 //!
+//! A ledger, whose bodies come after all headers: see [`validate_ledger`].
+//!
 //! Every stage takes its input whole and returns the next type; none reaches back. With more than
 //! one thread the stages overlap: while a batch is judged the next is hashed and the one after that
 //! is read, and no more than two batches wait between two stages.
 
+mod bodies;
 mod hash;
 mod judge;
+mod ledger;
+mod pipeline;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bitcoin::Params;
 use crate::chain::Outcome;
 use crate::compute::Backend;
-use crate::dump::{Batch, FileTable, HeaderReader, Inputs, Progress};
+use crate::dump::{FileTable, HeaderReader, Inputs, Progress};
 use crate::error::Error;
 use crate::primitives::Header;
 
-use hash::HashedBatch;
 use judge::Judge;
+use pipeline::Overlap;
+
+pub use ledger::{LedgerOptions, LedgerSummary, validate_ledger};
 
 /// Batches that wait between two stages.
 const QUEUE: usize = 2;
@@ -54,9 +61,13 @@ pub struct Options {
 /// What validation found.
 #[derive(Debug)]
 pub struct Validation {
-    /// The network's parameters, unless the input ended before they were known.
+    /// Which kind of chain it is.
+    pub family: Family,
+    /// Bitcoin: the network's parameters, unless the input ended before they were known.
     pub params: Option<Params>,
-    /// The verdict on every header, unless the network is not known.
+    /// A ledger: its parameters, and what it holds at its tip.
+    pub ledger: Option<LedgerSummary>,
+    /// The verdict on every block, unless the network is not known.
     pub outcome: Option<Outcome>,
     /// What was taken on trust, if anything.
     pub trusted: Option<Trusted>,
@@ -66,6 +77,31 @@ pub struct Validation {
     pub error: Option<Error>,
     /// Busy time by stage.
     pub busy: Busy,
+}
+
+impl Validation {
+    /// What is known before anything was judged.
+    fn nothing(family: Family, files: FileTable, busy: Busy) -> Self {
+        Self {
+            family,
+            params: None,
+            ledger: None,
+            outcome: None,
+            trusted: None,
+            files,
+            error: None,
+            busy,
+        }
+    }
+}
+
+/// A kind of chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Bitcoin and its test networks.
+    Bitcoin,
+    /// A ledger of signed transactions.
+    Ledger,
 }
 
 /// The start of a dump that does not begin at genesis.
@@ -90,7 +126,9 @@ pub struct Busy {
     pub read: Duration,
     /// Hashing.
     pub hash: Duration,
-    /// Judging headers.
+    /// Judging bodies by their own bytes.
+    pub bodies: Duration,
+    /// Judging headers, and applying blocks to the state.
     pub connect: Duration,
 }
 
@@ -110,66 +148,18 @@ pub fn validate_headers(
     let mut judge = Judge::new(options, usize::try_from(expected).unwrap_or(usize::MAX))?;
     let mut reader = HeaderReader::new(inputs, options.batch);
     let mut busy = Busy::default();
-    if options.overlap {
-        overlapped(&mut reader, backend, &mut judge, &mut busy, progress)?;
-    } else {
-        while let Some(batch) = timed(&mut busy.read, || reader.next_batch()) {
-            let hashed = timed(&mut busy.hash, || hash::hash(batch, backend));
-            timed(&mut busy.connect, || judge.take(&hashed));
-            if !goes_on(progress, &judge)? {
-                break;
-            }
-        }
-    }
+    pipeline::run(
+        Overlap { overlap: options.overlap, queue: QUEUE },
+        [&mut busy.read, &mut busy.hash, &mut busy.connect],
+        || reader.next_batch(),
+        |batch| hash::hash(batch, backend),
+        |hashed| {
+            judge.take(&hashed);
+            goes_on(progress, &judge)
+        },
+    )?;
     let (files, unreadable) = reader.finish();
     judge.finish(files, unreadable, busy)
-}
-
-/// Runs the stages on threads of their own, the last one on this thread.
-fn overlapped(
-    reader: &mut HeaderReader,
-    backend: &dyn Backend,
-    judge: &mut Judge,
-    busy: &mut Busy,
-    progress: &Progress,
-) -> Result<(), Error> {
-    let Busy { read, hash, connect } = busy;
-    thread::scope(|scope| {
-        let (decoded_in, decoded) = sync_channel(QUEUE);
-        let (hashed_in, hashed) = sync_channel(QUEUE);
-        scope.spawn(move || read_all(reader, &decoded_in, read));
-        scope.spawn(move || hash_all(&decoded, backend, &hashed_in, hash));
-        // Dropping `hashed` on an early end makes both threads end at their next send.
-        for batch in hashed {
-            timed(connect, || judge.take(&batch));
-            if !goes_on(progress, judge)? {
-                break;
-            }
-        }
-        Ok(())
-    })
-}
-
-fn read_all(reader: &mut HeaderReader, to: &SyncSender<Batch>, busy: &mut Duration) {
-    while let Some(batch) = timed(busy, || reader.next_batch()) {
-        if to.send(batch).is_err() {
-            return;
-        }
-    }
-}
-
-fn hash_all(
-    from: &Receiver<Batch>,
-    backend: &dyn Backend,
-    to: &SyncSender<HashedBatch>,
-    busy: &mut Duration,
-) {
-    while let Ok(batch) = from.recv() {
-        let hashed = timed(busy, || hash::hash(batch, backend));
-        if to.send(hashed).is_err() {
-            return;
-        }
-    }
 }
 
 /// Whether another batch can still change the answer.
@@ -177,11 +167,4 @@ fn goes_on(progress: &Progress, judge: &Judge) -> Result<bool, Error> {
     progress.blocks.store(judge.seen(), Relaxed);
     progress.height.store(u64::from(judge.best_height()), Relaxed);
     if progress.is_stopped() { Err(Error::Interrupted) } else { Ok(!judge.is_stuck()) }
-}
-
-fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let result = work();
-    *total += start.elapsed();
-    result
 }

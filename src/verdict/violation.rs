@@ -1,6 +1,8 @@
 //! A broken rule together with its evidence: what was required, what was found.
 
 use crate::primitives::{CompactTarget, Hash256, InvalidBits, Target};
+use crate::signature::InvalidSignature;
+use crate::wire::Malformed;
 
 use super::Rule;
 
@@ -74,6 +76,120 @@ pub enum Violation {
         /// The version of the header.
         found: i32,
     },
+    /// [`Rule::BadVersion`]: a version that these rules do not know.
+    UnknownVersion {
+        /// The only version that is known.
+        known: i32,
+        /// The version of the header.
+        found: i32,
+    },
+    /// [`Rule::BadEncoding`]: not the canonical encoding of a block.
+    BadEncoding {
+        /// The transaction at fault; `None` if it is the block around them.
+        transaction: Option<u32>,
+        /// What is wrong; the offset counts from the block's first byte.
+        malformed: Malformed,
+    },
+    /// [`Rule::BadTxnMrklRoot`]: another root than that of the transactions.
+    BadTxnMrklRoot {
+        /// The root of the transactions.
+        computed: Hash256,
+        /// The root in the header.
+        found: Hash256,
+    },
+    /// [`Rule::BadTxnsDuplicate`]: a transaction that stands in the block before.
+    BadTxnsDuplicate {
+        /// The later one.
+        transaction: u32,
+        /// The earlier one.
+        earlier: u32,
+        /// Their id.
+        id: Hash256,
+    },
+    /// [`Rule::BadBlkLength`]: no transactions.
+    EmptyBlock,
+    /// [`Rule::BadBlkLength`]: too long.
+    BadBlkLength {
+        /// The most bytes.
+        most: u64,
+        /// The block's bytes.
+        found: u64,
+    },
+    /// [`Rule::BadTxKind`]: a kind or version that these rules do not know.
+    BadTxKind {
+        /// The transaction.
+        transaction: u32,
+        /// Where it says so; the offset counts from the transaction's first byte.
+        malformed: Malformed,
+    },
+    /// [`Rule::BadCbMissing`]: the first transaction is no reward.
+    BadCbMissing,
+    /// [`Rule::BadCbMultiple`]: a reward behind the first transaction.
+    BadCbMultiple {
+        /// The transaction.
+        transaction: u32,
+    },
+    /// [`Rule::BadCbHeight`]: the reward of another height.
+    BadCbHeight {
+        /// The height of the block.
+        required: u64,
+        /// The height in the reward.
+        found: u64,
+    },
+    /// [`Rule::BadCbAmount`]: more than subsidy and fees.
+    BadCbAmount {
+        /// Subsidy and fees.
+        most: u128,
+        /// The reward.
+        found: u64,
+    },
+    /// [`Rule::BadTxPayload`]: a memo, tag or payload of a length that is not allowed.
+    BadTxPayload {
+        /// The transaction.
+        transaction: u32,
+        /// Which field.
+        field: &'static str,
+        /// The fewest bytes.
+        least: usize,
+        /// The most bytes.
+        most: usize,
+        /// Its bytes.
+        found: usize,
+    },
+    /// [`Rule::BadTxAmount`]: the amount is zero, or too large together with the fee.
+    BadTxAmount {
+        /// The transaction.
+        transaction: u32,
+        /// The amount.
+        amount: u64,
+        /// The fee.
+        fee: u64,
+    },
+    /// [`Rule::BadTxSignature`]: not the sender's signature.
+    BadTxSignature {
+        /// The transaction.
+        transaction: u32,
+        /// What is wrong with it.
+        fault: InvalidSignature,
+    },
+    /// [`Rule::BadTxNonce`]: a nonce that is not the sender's next.
+    BadTxNonce {
+        /// The transaction.
+        transaction: u32,
+        /// The sender's next nonce.
+        required: u64,
+        /// The nonce of the transaction.
+        found: u64,
+    },
+    /// [`Rule::BadTxBalance`]: more than the sender has.
+    BadTxBalance {
+        /// The transaction.
+        transaction: u32,
+        /// The sender's balance.
+        balance: u64,
+        /// Amount and fee.
+        needed: u64,
+    },
 }
 
 impl Violation {
@@ -87,7 +203,39 @@ impl Violation {
             Self::TimeTooOld { .. } => Rule::TimeTooOld,
             Self::TimeTimewarpAttack { .. } => Rule::TimeTimewarpAttack,
             Self::TimeTooNew { .. } => Rule::TimeTooNew,
-            Self::BadVersion { .. } => Rule::BadVersion,
+            Self::BadVersion { .. } | Self::UnknownVersion { .. } => Rule::BadVersion,
+            Self::BadEncoding { .. } => Rule::BadEncoding,
+            Self::BadTxnMrklRoot { .. } => Rule::BadTxnMrklRoot,
+            Self::BadTxnsDuplicate { .. } => Rule::BadTxnsDuplicate,
+            Self::EmptyBlock | Self::BadBlkLength { .. } => Rule::BadBlkLength,
+            Self::BadTxKind { .. } => Rule::BadTxKind,
+            Self::BadCbMissing => Rule::BadCbMissing,
+            Self::BadCbMultiple { .. } => Rule::BadCbMultiple,
+            Self::BadCbHeight { .. } => Rule::BadCbHeight,
+            Self::BadCbAmount { .. } => Rule::BadCbAmount,
+            Self::BadTxPayload { .. } => Rule::BadTxPayload,
+            Self::BadTxAmount { .. } => Rule::BadTxAmount,
+            Self::BadTxSignature { .. } => Rule::BadTxSignature,
+            Self::BadTxNonce { .. } => Rule::BadTxNonce,
+            Self::BadTxBalance { .. } => Rule::BadTxBalance,
+        }
+    }
+
+    /// The index in its block of the transaction at fault, if it is one.
+    #[must_use]
+    pub const fn transaction(&self) -> Option<u32> {
+        match self {
+            Self::BadEncoding { transaction, .. } => *transaction,
+            Self::BadCbMissing | Self::BadCbHeight { .. } | Self::BadCbAmount { .. } => Some(0),
+            Self::BadTxnsDuplicate { transaction, .. }
+            | Self::BadTxKind { transaction, .. }
+            | Self::BadCbMultiple { transaction }
+            | Self::BadTxPayload { transaction, .. }
+            | Self::BadTxAmount { transaction, .. }
+            | Self::BadTxSignature { transaction, .. }
+            | Self::BadTxNonce { transaction, .. }
+            | Self::BadTxBalance { transaction, .. } => Some(*transaction),
+            _ => None,
         }
     }
 
@@ -109,6 +257,26 @@ impl Violation {
             Self::TimeTimewarpAttack { earliest, .. } => format!("at least {earliest}"),
             Self::TimeTooNew { latest, .. } => format!("at most {latest}"),
             Self::BadVersion { lowest, .. } => format!("at least {lowest}"),
+            Self::UnknownVersion { known, .. } => known.to_string(),
+            Self::BadEncoding { .. } => "the canonical encoding of a block".into(),
+            Self::BadTxnMrklRoot { computed, .. } => hex::encode(computed.as_bytes()),
+            Self::BadTxnsDuplicate { .. } => "transactions with ids of their own".into(),
+            Self::EmptyBlock => "at least one transaction".into(),
+            Self::BadBlkLength { most, .. } => format!("at most {most} bytes"),
+            Self::BadTxKind { .. } => "a kind and a version that these rules know".into(),
+            Self::BadCbMissing => "a reward first".into(),
+            Self::BadCbMultiple { .. } => "one reward".into(),
+            Self::BadCbHeight { required, .. } => required.to_string(),
+            Self::BadCbAmount { most, .. } => format!("at most {most}"),
+            Self::BadTxPayload { field, least, most, .. } => {
+                format!("a {field} of {least} to {most} bytes")
+            }
+            Self::BadTxAmount { .. } => {
+                "an amount above zero that does not exceed 64 bits together with the fee".into()
+            }
+            Self::BadTxSignature { .. } => "the sender's signature".into(),
+            Self::BadTxNonce { required, .. } => required.to_string(),
+            Self::BadTxBalance { balance, .. } => format!("at most {balance}"),
         }
     }
 
@@ -125,7 +293,26 @@ impl Violation {
             Self::TimeTooOld { found, .. }
             | Self::TimeTimewarpAttack { found, .. }
             | Self::TimeTooNew { found, .. } => found.to_string(),
-            Self::BadVersion { found, .. } => format!("{found} (0x{found:08x})"),
+            Self::BadVersion { found, .. } | Self::UnknownVersion { found, .. } => {
+                format!("{found} (0x{found:08x})")
+            }
+            Self::BadEncoding { malformed, .. } | Self::BadTxKind { malformed, .. } => {
+                malformed.to_string()
+            }
+            Self::BadTxnMrklRoot { found, .. } => hex::encode(found.as_bytes()),
+            Self::BadTxnsDuplicate { earlier, id, .. } => {
+                format!("{id}, as transaction {earlier}")
+            }
+            Self::EmptyBlock => "none".into(),
+            Self::BadBlkLength { found, .. } => format!("{found} bytes"),
+            Self::BadCbMissing => "another transaction".into(),
+            Self::BadCbMultiple { .. } => "a second reward".into(),
+            Self::BadCbHeight { found, .. } | Self::BadTxNonce { found, .. } => found.to_string(),
+            Self::BadCbAmount { found, .. } => found.to_string(),
+            Self::BadTxPayload { found, .. } => format!("{found} bytes"),
+            Self::BadTxAmount { amount, fee, .. } => format!("amount {amount}, fee {fee}"),
+            Self::BadTxSignature { fault, .. } => fault.to_string(),
+            Self::BadTxBalance { needed, .. } => needed.to_string(),
         }
     }
 }

@@ -1,0 +1,79 @@
+//! One file after the other, each with its entry in the table of files.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use crate::error::{Error, Place};
+use crate::verdict::Position;
+
+use super::{FileEntry, FileTable, Input, Inputs, Kind, Progress};
+
+/// A file of the input, open for reading.
+pub(super) struct OpenFile {
+    pub(super) kind: Kind,
+    /// The decompressed bytes.
+    pub(super) reader: Box<dyn Read + Send>,
+    /// Whether they are the bytes on disk, which can be read again at any place.
+    pub(super) is_plain: bool,
+}
+
+/// The files of the input in order.
+pub(super) struct Files {
+    inputs: std::vec::IntoIter<Input>,
+    pub(super) table: FileTable,
+    /// Where the current file begins in the whole input.
+    start: u64,
+    /// The first file that could not be read to its end.
+    pub(super) error: Option<Error>,
+    progress: Arc<Progress>,
+}
+
+impl Files {
+    pub(super) fn new(inputs: Inputs) -> Self {
+        Self {
+            inputs: inputs.inputs.into_iter(),
+            table: FileTable::default(),
+            start: 0,
+            error: None,
+            progress: inputs.progress,
+        }
+    }
+
+    /// Opens the next file that can be opened, and begins its entry; `None` if there is none.
+    pub(super) fn open_next(&mut self) -> Option<OpenFile> {
+        loop {
+            let mut input = self.inputs.next()?;
+            self.start += self.table.entries.last().map_or(0, FileEntry::length_in_input);
+            let mut entry = FileEntry::new(input.path.clone(), input.kind, Position(self.start));
+            if let Some(why) = input.passed_over.take() {
+                entry.bytes = std::fs::metadata(&input.path).map_or(0, |metadata| metadata.len());
+                entry.skip(0, entry.bytes, &why);
+                self.table.entries.push(entry);
+                continue;
+            }
+            let kind = input.kind;
+            self.table.entries.push(entry);
+            if let Some(failure) = input.failure.take() {
+                self.error.get_or_insert(failure);
+                continue;
+            }
+            match input.into_reader(&self.progress) {
+                Ok((reader, is_plain)) => return Some(OpenFile { kind, reader, is_plain }),
+                Err(source) => self.fail(source),
+            }
+        }
+    }
+
+    /// Notes that the current file cannot be read further.
+    pub(super) fn fail(&mut self, source: std::io::Error) {
+        if let Some(place) = self.here() {
+            self.error.get_or_insert(Error::Unreadable { place, source });
+        }
+    }
+
+    /// How far the current file was read.
+    pub(super) fn here(&self) -> Option<Place> {
+        let entry = self.table.entries.last()?;
+        Some(Place { path: entry.path.clone(), offset: entry.bytes })
+    }
+}

@@ -1,0 +1,383 @@
+//! The stage that judges bodies by their own bytes: encoding, Merkle root, shape and signatures.
+//!
+//! Many blocks at a time: all leaves, ids and trees of a batch go to the backend together, and all
+//! signatures into few equations. The verdict on a block is that of the block alone.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use crate::chain::Body;
+use crate::compute::Backend;
+use crate::ledger::{Block, BodyRules, MAGIC, Params, Transaction};
+use crate::primitives::{Hash256, HashFunction, Messages, Trees, rfc6962};
+use crate::signature::{InvalidSignature, KeptItem, PublicKey, verify_batch_kept};
+use crate::verdict::Violation;
+
+/// The bytes of messages that are hashed in one call.
+const MESSAGE_BYTES: usize = 4 << 20;
+
+/// The most signatures in one call, and the fewest after one that failed.
+const SIGNATURES_MAX: usize = 1 << 14;
+const SIGNATURES_MIN: usize = 1 << 6;
+
+/// The most keys that are kept: 50 MB of them.
+const KEYS_MAX: usize = 1 << 18;
+
+/// A body with its bytes.
+#[derive(Debug)]
+pub(super) struct ReadBody {
+    pub(super) body: Body,
+    pub(super) id: Hash256,
+    pub(super) bytes: Vec<u8>,
+    /// Whether its own bytes were judged before, and passed.
+    pub(super) is_sound: bool,
+}
+
+/// A body and what its own bytes say.
+#[derive(Debug)]
+pub(super) struct JudgedBody {
+    pub(super) body: Body,
+    pub(super) bytes: Vec<u8>,
+    pub(super) verdict: Result<(), Violation>,
+}
+
+/// Judges bodies, batch by batch.
+pub(super) struct BodyJudge<'a> {
+    params: &'a Params,
+    chain_id: Hash256,
+    backend: &'a dyn Backend,
+    keys: Keys,
+}
+
+impl<'a> BodyJudge<'a> {
+    pub(super) fn new(params: &'a Params, backend: &'a dyn Backend) -> Self {
+        Self { params, chain_id: params.chain_id(), backend, keys: Keys::default() }
+    }
+
+    /// Judges a batch, on the threads of the current rayon pool.
+    pub(super) fn judge(&mut self, bodies: Vec<ReadBody>) -> Vec<JudgedBody> {
+        let mut verdicts = vec![Ok(()); bodies.len()];
+        let rules = BodyRules::new(self.params);
+        let decoded: Vec<_> = bodies
+            .par_iter()
+            .map(|body| (!body.is_sound).then(|| rules.decode(&body.bytes)))
+            .collect();
+        let mut open = Vec::new();
+        for (index, decoded) in decoded.into_iter().enumerate() {
+            match decoded {
+                None => {}
+                Some(Err(violation)) => verdicts[index] = Err(violation),
+                // Genesis is what the parameters say, whatever a body says.
+                Some(Ok(block)) if bodies[index].id == self.chain_id => {
+                    verdicts[index] = self.judge_genesis(&block);
+                }
+                Some(Ok(block)) => open.push(Open { index, body: bodies[index].body, block }),
+            }
+        }
+        self.judge_trees(&mut open, &mut verdicts);
+        let shapes: Vec<_> =
+            open.par_iter().map(|open| rules.check_shape(&open.block, open.body.height)).collect();
+        let mut shapes = shapes.into_iter();
+        open.retain(|open| keep(shapes.next().unwrap_or(Ok(())), &mut verdicts[open.index]));
+        self.judge_signatures(&open, &mut verdicts);
+        let judged = bodies.into_iter().zip(verdicts);
+        judged
+            .map(|(ReadBody { body, bytes, .. }, verdict)| JudgedBody { body, bytes, verdict })
+            .collect()
+    }
+
+    /// Genesis has no transactions; its root is that of the parameters.
+    fn judge_genesis(&self, block: &Block<'_>) -> Result<(), Violation> {
+        if block.count() == 0 {
+            return Ok(());
+        }
+        let found = block.header.merkle_root();
+        Err(Violation::BadTxnMrklRoot { computed: block.merkle_root(), found })
+    }
+
+    /// Merkle roots and repeated ids.
+    fn judge_trees(&self, open: &mut Vec<Open<'_>>, verdicts: &mut [Result<(), Violation>]) {
+        let (first, repeated): (Vec<_>, Vec<_>) =
+            open.drain(..).partition(|open| !open.body.is_repeated());
+        let digests = self.digests(&first);
+        let right =
+            first.par_iter().zip(&digests).map(|(open, digests)| self.confirm(open, digests));
+        let right: Vec<_> = right.collect();
+        let was_wrong = right.iter().any(|(_, was_wrong)| *was_wrong);
+        let checked: Vec<_> = if was_wrong {
+            // One wrong digest makes all of the batch doubtful.
+            self.backend.was_wrong("a Merkle root or a transaction id of a body was wrong".into());
+            first.par_iter().map(|open| self.check_tree(open, &self.host_digests(open))).collect()
+        } else {
+            right.into_iter().map(|(verdict, _)| verdict).collect()
+        };
+        // A device has seen what a header names by the time another body of it comes.
+        let on_host = |open: &Open<'_>| self.check_tree(open, &self.host_digests(open));
+        let checked_repeated: Vec<_> = repeated.par_iter().map(on_host).collect();
+        let all = first.into_iter().zip(checked).chain(repeated.into_iter().zip(checked_repeated));
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable_by_key(|(open, _)| open.index);
+        open.extend(all.into_iter().filter_map(|(open, verdict)| {
+            keep(verdict, &mut verdicts[open.index]).then_some(open)
+        }));
+    }
+
+    /// What the backend's digests say of a block. No block is rejected on a device's word alone: then
+    /// the host computes them again, and says whether the device was wrong.
+    fn confirm(&self, open: &Open<'_>, digests: &Digests) -> (Result<(), Violation>, bool) {
+        let verdict = self.check_tree(open, digests);
+        if verdict.is_ok() {
+            return (verdict, false);
+        }
+        let right = self.host_digests(open);
+        (self.check_tree(open, &right), right != *digests)
+    }
+
+    fn check_tree(&self, open: &Open<'_>, digests: &Digests) -> Result<(), Violation> {
+        BodyRules::new(self.params).check_merkle_root(&open.block, digests.root)?;
+        check_repeated_ids(&digests.ids)
+    }
+
+    fn host_digests(&self, open: &Open<'_>) -> Digests {
+        let ids = open.block.leaves().iter().map(|leaf| {
+            let mut message = self.domain();
+            message.extend_from_slice(unsigned(leaf));
+            crate::primitives::sha256d(&message)
+        });
+        Digests { root: open.block.merkle_root(), ids: ids.collect() }
+    }
+
+    /// Roots and ids of many blocks, from the backend.
+    fn digests(&self, open: &[Open<'_>]) -> Vec<Digests> {
+        let leaves = || open.iter().flat_map(|open| open.block.leaves().iter().copied());
+        let domain = self.domain();
+        let leaf_hashes = self.hash_all(HashFunction::Sha256, leaves(), |leaf| [&[0], leaf]);
+        let ids = self.hash_all(HashFunction::Sha256d, leaves(), |leaf| [&domain, unsigned(leaf)]);
+        let (mut trees, mut at) = (Trees::new(), 0);
+        let with_leaves = || open.iter().filter(|open| open.block.count() > 0);
+        for open in with_leaves() {
+            let count = open.block.leaves().len();
+            trees.push(&leaf_hashes[at..at + count]);
+            at += count;
+        }
+        drop(leaf_hashes);
+        let mut roots = vec![Hash256::ZERO; trees.len()];
+        self.backend.rfc6962_roots(&trees, &mut roots);
+        let (mut roots, mut ids) = (roots.into_iter(), ids.into_iter());
+        let digests = open.iter().map(|open| match open.block.leaves().len() {
+            0 => Digests { root: rfc6962::root(&[]), ids: Vec::new() },
+            count => Digests {
+                root: roots.next().expect("one root per tree"),
+                ids: ids.by_ref().take(count).collect(),
+            },
+        });
+        digests.collect()
+    }
+
+    /// The digests of all `parts`, a stretch of them at a time, so that their copies stay small.
+    fn hash_all<'b>(
+        &self,
+        function: HashFunction,
+        leaves: impl Iterator<Item = &'b [u8]>,
+        parts: impl Fn(&'b [u8]) -> [&'b [u8]; 2],
+    ) -> Vec<Hash256> {
+        let mut digests = Vec::new();
+        let mut messages = Messages::new();
+        let mut hash = |messages: &mut Messages| {
+            let done = digests.len();
+            digests.resize(done + messages.len(), Hash256::ZERO);
+            self.backend.hash_messages(function, messages, &mut digests[done..]);
+            messages.clear();
+        };
+        for leaf in leaves {
+            messages.push(&parts(leaf));
+            if messages.bytes().len() >= MESSAGE_BYTES {
+                hash(&mut messages);
+            }
+        }
+        hash(&mut messages);
+        digests
+    }
+
+    /// What stands before a transaction in its signed bytes.
+    fn domain(&self) -> Vec<u8> {
+        [&MAGIC[..], self.chain_id.as_bytes()].concat()
+    }
+
+    /// The first bad signature of each block.
+    fn judge_signatures(&mut self, open: &[Open<'_>], verdicts: &mut [Result<(), Violation>]) {
+        let signed = open.iter().enumerate().flat_map(|(block, open)| {
+            let transactions = open.block.transactions();
+            transactions.filter_map(move |(index, transaction)| {
+                let leaf = open.block.leaves()[index as usize];
+                Signed::new(block, index, leaf, &transaction)
+            })
+        });
+        let mut signed = signed.fuse();
+        let mut len = SIGNATURES_MAX;
+        let mut refused = None;
+        loop {
+            let more = signed.by_ref().filter(|signed| Some(signed.block) != refused);
+            let chunk: Vec<_> = more.take(SIGNATURES_MAX).collect();
+            let mut at = 0;
+            while at < chunk.len() {
+                let end = chunk.len().min(at + len);
+                let Some((bad, fault)) = self.first_bad(&chunk[at..end]) else {
+                    at = end;
+                    len = (2 * len).min(SIGNATURES_MAX);
+                    continue;
+                };
+                let Signed { block, index, .. } = chunk[at + bad];
+                verdicts[open[block].index] =
+                    Err(Violation::BadTxSignature { transaction: index, fault });
+                // The rest of its block changes nothing; the blocks after it are judged.
+                at += bad;
+                at += chunk[at..].iter().take_while(|signed| signed.block == block).count();
+                refused = Some(block);
+                // Whoever prepares many bad blocks makes this slow, but no slower than one by one.
+                len = SIGNATURES_MIN;
+            }
+            if chunk.len() < SIGNATURES_MAX {
+                return;
+            }
+        }
+    }
+
+    /// The first bad one of some signatures.
+    fn first_bad(&mut self, signed: &[Signed<'_>]) -> Option<(usize, InvalidSignature)> {
+        self.keys.learn(signed.iter().map(|signed| &signed.key));
+        let mut messages = Messages::new();
+        let domain = self.domain();
+        let mut bad_key = None;
+        let mut keys = Vec::with_capacity(signed.len());
+        for (at, signed) in signed.iter().enumerate() {
+            match self.keys.get(&signed.key) {
+                Ok(key) => keys.push(key),
+                Err(fault) => {
+                    bad_key = Some((at, fault));
+                    break;
+                }
+            }
+            messages.push(&[&domain, signed.unsigned]);
+        }
+        let items: Vec<_> = keys
+            .iter()
+            .zip(signed)
+            .enumerate()
+            .map(|(at, (key, signed))| KeptItem {
+                key,
+                message: messages.get(at),
+                signature: &signed.signature,
+            })
+            .collect();
+        match verify_batch_kept(&items) {
+            Err(bad) => Some((bad.index, bad.fault)),
+            Ok(()) => bad_key,
+        }
+    }
+}
+
+/// A decoded body of the batch.
+struct Open<'a> {
+    /// Its place in the batch.
+    index: usize,
+    body: Body,
+    block: Block<'a>,
+}
+
+/// What is hashed of a body.
+#[derive(PartialEq, Eq)]
+struct Digests {
+    root: Hash256,
+    ids: Vec<Hash256>,
+}
+
+/// A signature to judge.
+struct Signed<'a> {
+    /// The number of its block among the open ones.
+    block: usize,
+    /// The transaction's index in the block.
+    index: u32,
+    key: [u8; 32],
+    unsigned: &'a [u8],
+    signature: [u8; 64],
+}
+
+impl<'a> Signed<'a> {
+    fn new(
+        block: usize,
+        index: u32,
+        leaf: &'a [u8],
+        transaction: &Transaction<'a>,
+    ) -> Option<Self> {
+        let (sender, signature) = transaction.sender().zip(transaction.signature())?;
+        let (key, signature) = (*sender.key(), *signature);
+        Some(Self { block, index, key, unsigned: unsigned(leaf), signature })
+    }
+}
+
+/// The bytes of a transaction without its signature.
+fn unsigned(leaf: &[u8]) -> &[u8] {
+    Transaction::unsigned_part(leaf)
+}
+
+/// Notes a verdict; whether the body goes on.
+fn keep(verdict: Result<(), Violation>, place: &mut Result<(), Violation>) -> bool {
+    *place = verdict;
+    verdict.is_ok()
+}
+
+/// No two transactions of a block have one id.
+fn check_repeated_ids(ids: &[Hash256]) -> Result<(), Violation> {
+    // Short and in order: equal ids become neighbours. Few blocks have equal prefixes by chance.
+    let mut sorted: Vec<_> = ids.iter().map(Hash256::low_u64).zip(0u32..).collect();
+    sorted.sort_unstable();
+    let mut first: Option<(u32, u32)> = None;
+    for run in sorted.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
+        let mut seen: HashMap<Hash256, u32> = HashMap::new();
+        for &(_, index) in run {
+            match seen.get(&ids[index as usize]) {
+                Some(&earlier) if first.is_none_or(|(lowest, _)| index < lowest) => {
+                    first = Some((index, earlier));
+                }
+                Some(_) => {}
+                None => {
+                    seen.insert(ids[index as usize], index);
+                }
+            }
+        }
+    }
+    match first {
+        None => Ok(()),
+        Some((transaction, earlier)) => {
+            let id = ids[transaction as usize];
+            Err(Violation::BadTxnsDuplicate { transaction, earlier, id })
+        }
+    }
+}
+
+/// Keys of accounts, decoded once and kept, as many as memory allows.
+#[derive(Default)]
+struct Keys {
+    known: HashMap<[u8; 32], Result<PublicKey, InvalidSignature>, foldhash::quality::RandomState>,
+}
+
+impl Keys {
+    /// Decodes those that are not known.
+    fn learn<'a>(&mut self, keys: impl Iterator<Item = &'a [u8; 32]>) {
+        let mut new: Vec<_> = keys.filter(|key| !self.known.contains_key(*key)).collect();
+        new.sort_unstable();
+        new.dedup();
+        if self.known.len() + new.len() > KEYS_MAX {
+            // Those in use come back at once; which ones these are is not worth keeping track of.
+            self.known.clear();
+        }
+        let decoded = new.into_par_iter().map(|key| (*key, PublicKey::from_bytes(key)));
+        self.known.par_extend(decoded);
+    }
+
+    fn get(&self, key: &[u8; 32]) -> Result<PublicKey, InvalidSignature> {
+        self.known.get(key).copied().unwrap_or_else(|| PublicKey::from_bytes(key))
+    }
+}

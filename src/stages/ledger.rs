@@ -1,0 +1,363 @@
+//! Validation of a ledger: all headers first, then the bodies along the branch with the most work.
+//!
+//! ```text
+//! first reading    heads, headers -> ids -> header tree
+//! second reading   bodies -> own bytes -> state, along the best branch
+//! and then         bodies beside it -> own bytes
+//! ```
+//!
+//! If a body fails, the state goes back to where the next best branch leaves, and follows that.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rayon::ThreadPool;
+
+use crate::chain::{BlockTree, Body, HeaderTree, Outcome, Start};
+use crate::compute::Backend;
+use crate::dump::{Bodies, BodyReader, FileTable, Inputs, LedgerReader, Progress};
+use crate::error::Error;
+use crate::ledger::{Block, HeaderRules, Params, State};
+use crate::primitives::{Hash256, sha256d};
+use crate::verdict::Position;
+
+use super::bodies::{BodyJudge, JudgedBody, ReadBody};
+use super::pipeline::{self, Overlap};
+use super::{Busy, Family, QUEUE, Validation, hash};
+
+/// The bytes of bodies in a batch, unless one block has more.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// How many blocks of a branch are looked up at a time.
+const SEGMENT: usize = 1 << 16;
+
+/// What to validate, and how.
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    /// The parameters that every dump must have; `None` to take those of the dumps.
+    pub params: Option<Params>,
+    /// The clock, in seconds since 1970-01-01.
+    pub now: u64,
+    /// The most headers or bodies in a batch.
+    pub batch: usize,
+    /// Threads that judge bodies; zero means one for each core.
+    pub threads: usize,
+    /// Whether the stages overlap.
+    pub overlap: bool,
+    /// How many rejections are listed.
+    pub rejections_max: usize,
+}
+
+/// What a ledger holds at its tip.
+#[derive(Clone, Debug)]
+pub struct LedgerSummary {
+    /// Its parameters.
+    pub params: Params,
+    /// Whether the dump itself said so, and nobody else.
+    pub params_from_dump: bool,
+    /// Transactions on the best branch, rewards included.
+    pub transactions: u64,
+    /// Accounts that hold coins or have made a transaction.
+    pub accounts: u64,
+    /// All coins there are.
+    pub supply: u64,
+}
+
+/// Validates dumps of a ledger, whole.
+///
+/// # Errors
+/// If the question cannot be answered as it was put (two ledgers), if a resource is missing, or if
+/// `progress` asks to stop. Whatever is wrong with the input itself is in the [`Validation`].
+pub fn validate_ledger(
+    inputs: Inputs,
+    backend: &dyn Backend,
+    options: &LedgerOptions,
+    progress: &Arc<Progress>,
+) -> Result<Validation, Error> {
+    let mut busy = Busy::default();
+    let mut reader = LedgerReader::new(inputs, options.params.clone(), options.batch);
+    let Some(params) = reader.open_first()?.cloned() else {
+        let (files, error, _) = reader.finish();
+        return Ok(Validation { error, ..Validation::nothing(Family::Ledger, files, busy) });
+    };
+    let tree = read_headers(&mut reader, &params, backend, options, progress, &mut busy)?;
+    let params_from_dump = reader.is_from_dump();
+    let first_height = reader.first_height();
+    let (files, unreadable, bodies) = reader.finish();
+    let mut judge = Judge {
+        tree: tree.into_blocks(options.rejections_max),
+        state: State::genesis(&params),
+        at: BlockTree::<HeaderRules>::START,
+        transactions: 0,
+        params: &params,
+        backend,
+        bodies: &bodies,
+        pool: Arc::new(thread_pool(options.threads)?),
+        options,
+        progress,
+        busy,
+    };
+    judge.follow_best()?;
+    judge.judge_the_rest()?;
+    let (outcome, state, transactions, busy) = judge.finish();
+    let error = unreadable.or_else(|| nothing_connects(&outcome, first_height, &files));
+    Ok(Validation {
+        outcome: Some(outcome),
+        ledger: Some(LedgerSummary {
+            params_from_dump,
+            transactions,
+            accounts: state.len() as u64,
+            supply: state.supply(),
+            params,
+        }),
+        error,
+        ..Validation::nothing(Family::Ledger, files, busy)
+    })
+}
+
+/// The first reading.
+fn read_headers(
+    reader: &mut LedgerReader,
+    params: &Params,
+    backend: &dyn Backend,
+    options: &LedgerOptions,
+    progress: &Progress,
+    busy: &mut Busy,
+) -> Result<HeaderTree<HeaderRules>, Error> {
+    let rules = HeaderRules::new(params, options.now);
+    let mut tree = HeaderTree::new(rules, Start::Genesis, 0).with_bodies();
+    pipeline::run(
+        Overlap { overlap: options.overlap, queue: QUEUE },
+        [&mut busy.read, &mut busy.hash, &mut busy.connect],
+        || reader.next_batch().transpose(),
+        |batch| batch.map(|batch| hash::hash(batch, backend)),
+        |hashed| {
+            for (header, id, position) in hashed?.iter() {
+                tree.insert(header, *id, position);
+            }
+            progress.blocks.store(tree.seen(), Relaxed);
+            if progress.is_stopped() { Err(Error::Interrupted) } else { Ok(true) }
+        },
+    )?;
+    Ok(tree)
+}
+
+fn thread_pool(threads: usize) -> Result<ThreadPool, Error> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("bodies-{index}"))
+        .build()
+        .map_err(|error| Error::Device(error.to_string()))
+}
+
+/// Judges bodies, and keeps the state that the best branch leads to.
+struct Judge<'a> {
+    tree: BlockTree<HeaderRules>,
+    state: State,
+    /// The block that the state is that of.
+    at: u32,
+    /// Transactions on the branch up to there.
+    transactions: u64,
+    params: &'a Params,
+    backend: &'a dyn Backend,
+    bodies: &'a Bodies,
+    pool: Arc<ThreadPool>,
+    options: &'a LedgerOptions,
+    progress: &'a Progress,
+    busy: Busy,
+}
+
+impl Judge<'_> {
+    /// Leads the state to the end of the best branch all of whose bodies pass.
+    fn follow_best(&mut self) -> Result<(), Error> {
+        loop {
+            let best = self.tree.best();
+            if best == self.at {
+                return Ok(());
+            }
+            let (back, forth) = self.tree.route(self.at, best);
+            self.take_back(&back)?;
+            for segment in forth.chunks(SEGMENT) {
+                if !self.connect_all(segment)? {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes blocks back, the last first.
+    fn take_back(&mut self, blocks: &[u32]) -> Result<(), Error> {
+        let mut reader = self.bodies.reader();
+        for &block in blocks {
+            let body = self.tree.body(block).expect("a block that was connected has a body");
+            let bytes = read_body(&mut reader, &body, self.tree.id(block))?;
+            self.transactions -= self.undo(&bytes);
+            self.at = self.tree.parent(block).expect("the start is never taken back");
+            self.stopped()?;
+        }
+        Ok(())
+    }
+
+    /// Undoes a block that was applied, and says how many transactions it has.
+    fn undo(&mut self, bytes: &[u8]) -> u64 {
+        let block = Block::decode(bytes).expect("it was decoded before");
+        self.state.undo(&block);
+        block.count().into()
+    }
+
+    /// Connects blocks one after the other; `false` if one of them fails.
+    fn connect_all(&mut self, blocks: &[u32]) -> Result<bool, Error> {
+        let mut bodies = Vec::with_capacity(blocks.len());
+        for &block in blocks {
+            // A block that lost its only body is not on the best branch.
+            let Some(body) = self.tree.body(block) else { break };
+            bodies.push(body);
+        }
+        let mut goes_on = true;
+        self.judge_bodies(&bodies, |judge, judged| {
+            goes_on = judge.connect(judged)?;
+            Ok(goes_on)
+        })?;
+        Ok(goes_on)
+    }
+
+    /// Judges bodies by their own bytes, and gives each to `take` until it wants no more.
+    fn judge_bodies(
+        &mut self,
+        bodies: &[Body],
+        mut take: impl FnMut(&mut Self, JudgedBody) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let mut busy = self.busy;
+        let tasks: Vec<_> = bodies
+            .iter()
+            .map(|body| (*body, self.tree.id(body.block), self.tree.is_sound(body)))
+            .collect();
+        let mut reader = self.bodies.reader();
+        let mut tasks = tasks.into_iter();
+        let (batch_max, pool) = (self.options.batch.max(1), Arc::clone(&self.pool));
+        let mut body_judge = BodyJudge::new(self.params, self.backend);
+        let overlap = Overlap { overlap: self.options.overlap, queue: 0 };
+        let result = pipeline::run(
+            overlap,
+            [&mut busy.read, &mut busy.bodies, &mut busy.connect],
+            || read_batch(&mut reader, &mut tasks, batch_max).transpose(),
+            |batch| batch.map(|batch| pool.install(|| body_judge.judge(batch))),
+            |judged| {
+                for judged in judged? {
+                    if !take(self, judged)? {
+                        return Ok(false);
+                    }
+                }
+                self.stopped()?;
+                Ok(true)
+            },
+        );
+        self.busy = busy;
+        result
+    }
+
+    /// Applies a block to the state; `false` if it fails.
+    fn connect(&mut self, judged: JudgedBody) -> Result<bool, Error> {
+        let block = judged.body.block;
+        let mut candidate = Some(judged);
+        while let Some(JudgedBody { body, bytes, verdict }) = candidate.take() {
+            self.tree.judged(&body, verdict);
+            if verdict.is_ok() {
+                return Ok(self.apply(&body, &bytes));
+            }
+            // A header may have another body that fits it; nearly none has.
+            candidate = self.other_body(block)?;
+        }
+        Ok(false)
+    }
+
+    fn apply(&mut self, body: &Body, bytes: &[u8]) -> bool {
+        let block = Block::decode(bytes).expect("it was decoded before");
+        match self.state.apply(&block) {
+            Ok(()) => {
+                self.at = body.block;
+                self.transactions += u64::from(block.count());
+                self.progress.height.store(u64::from(body.height.unwrap_or(0)), Relaxed);
+                true
+            }
+            Err(violation) => {
+                self.tree.judged(body, Err(violation));
+                false
+            }
+        }
+    }
+
+    /// The next body of a block whose bodies so far do not fit it.
+    fn other_body(&mut self, block: u32) -> Result<Option<JudgedBody>, Error> {
+        let Some(body) = self.tree.body(block).filter(|_| !self.tree.is_condemned(block)) else {
+            return Ok(None);
+        };
+        let id = self.tree.id(block);
+        let bytes = read_body(&mut self.bodies.reader(), &body, id)?;
+        let read = ReadBody { body, id, bytes, is_sound: self.tree.is_sound(&body) };
+        let mut body_judge = BodyJudge::new(self.params, self.backend);
+        Ok(self.pool.install(|| body_judge.judge(vec![read])).pop())
+    }
+
+    /// Judges all bodies beside the best branch by their own bytes.
+    fn judge_the_rest(&mut self) -> Result<(), Error> {
+        let rest = self.tree.unjudged();
+        for segment in rest.chunks(SEGMENT) {
+            self.judge_bodies(segment, |judge, judged| {
+                judge.tree.judged(&judged.body, judged.verdict);
+                Ok(true)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn stopped(&self) -> Result<(), Error> {
+        if self.progress.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    fn finish(self) -> (Outcome, State, u64, Busy) {
+        (self.tree.finish(self.at), self.state, self.transactions, self.busy)
+    }
+}
+
+/// Reads bodies until they fill a batch; `None` if there are none left.
+fn read_batch(
+    reader: &mut BodyReader<'_>,
+    tasks: &mut impl Iterator<Item = (Body, Hash256, bool)>,
+    batch_max: usize,
+) -> Result<Option<Vec<ReadBody>>, Error> {
+    let mut batch = Vec::new();
+    let mut len = 0;
+    while batch.len() < batch_max && len < BATCH_BYTES {
+        let Some((body, id, is_sound)) = tasks.next() else { break };
+        let bytes = read_body(reader, &body, id)?;
+        len += bytes.len();
+        batch.push(ReadBody { body, id, bytes, is_sound });
+    }
+    Ok((!batch.is_empty()).then_some(batch))
+}
+
+/// Reads a body; its header must still be the one that was read first.
+fn read_body(reader: &mut BodyReader<'_>, body: &Body, id: Hash256) -> Result<Vec<u8>, Error> {
+    let bytes = reader.read(body.position)?;
+    let header = bytes.get(..crate::primitives::Header::LEN);
+    if header.map(sha256d) != Some(id) {
+        return Err(reader.changed(body.position));
+    }
+    Ok(bytes)
+}
+
+/// A dump that begins in the middle says so itself.
+fn nothing_connects(outcome: &Outcome, first_height: u64, files: &FileTable) -> Option<Error> {
+    let blocks = outcome.blocks;
+    let connected = blocks.best_branch + blocks.side + blocks.unconnected;
+    if blocks.orphans == 0 || connected > 0 {
+        return None;
+    }
+    let message = format!(
+        "nothing connects to genesis: the dump begins at height {first_height}; name the dumps with \
+         the blocks before it as well"
+    );
+    let first = outcome.orphan_groups.first().map_or(Position(0), |group| group.position);
+    Some(Error::NothingConnects { message, place: files.place(first) })
+}
