@@ -9,6 +9,8 @@ mod account;
 pub mod asert;
 mod block;
 mod dump;
+#[cfg(feature = "mine")]
+pub mod generate;
 mod params;
 mod transaction;
 
@@ -16,5 +18,6 @@ pub use crate::signature::SIGNATURE_LEN;
 pub use account::{Account, ParseAccountError};
 pub use block::{Block, MalformedBlock};
 pub use dump::{DUMP_MAGIC, DumpHead, HeadError, RECORD_BLOCK_LEN_MAX, put_record};
+pub(crate) use params::future_max_of;
 pub use params::{InvalidParams, Params, RULES_VERSION};
 pub use transaction::{MEMO_LEN_MAX, PAYLOAD_LEN_MAX, Signature, TAG_LEN_MAX, Transaction};
