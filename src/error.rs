@@ -47,6 +47,14 @@ pub enum Error {
     /// The report could not be written.
     #[error("cannot write the report: {0}")]
     Output(io::Error),
+    /// A file that was asked for could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Unwritable {
+        /// The file as the user named it; `-` is standard output.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The user ended the work.
     #[error("interrupted")]
     Interrupted,
@@ -79,6 +87,7 @@ impl Error {
             Self::Device(_) => "device",
             Self::Spool(_) => "spool",
             Self::Output(_) => "output",
+            Self::Unwritable { .. } => "unwritable",
             Self::Interrupted => "interrupted",
         }
     }
@@ -91,7 +100,7 @@ impl Error {
             Self::Unreadable { .. } | Self::NotRecognised { .. } | Self::NothingConnects { .. } => {
                 3
             }
-            Self::Device(_) | Self::Spool(_) | Self::Output(_) => 5,
+            Self::Device(_) | Self::Spool(_) | Self::Output(_) | Self::Unwritable { .. } => 5,
             Self::Interrupted => 130,
         }
     }
@@ -102,7 +111,11 @@ impl Error {
         match self {
             Self::Unreadable { place, .. } | Self::NotRecognised { place, .. } => Some(place),
             Self::Usage { place, .. } | Self::NothingConnects { place, .. } => place.as_ref(),
-            Self::Device(_) | Self::Spool(_) | Self::Output(_) | Self::Interrupted => None,
+            Self::Device(_)
+            | Self::Spool(_)
+            | Self::Output(_)
+            | Self::Unwritable { .. }
+            | Self::Interrupted => None,
         }
     }
 

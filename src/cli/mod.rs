@@ -8,7 +8,10 @@ mod devices;
 #[cfg(feature = "mine")]
 mod grind;
 mod interrupt;
+mod ledger;
 mod output;
+#[cfg(feature = "mine")]
+mod output_file;
 mod report;
 mod status;
 mod validate;
@@ -27,6 +30,7 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         #[cfg(feature = "mine")]
         Command::Grind(args) => grind::run(&args),
+        Command::Ledger(args) => ledger::run(&args.command),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -146,7 +146,7 @@ fn batch_size(args: &ValidateArgs, backend: &dyn Backend) -> usize {
     args.batch.map_or(default, |batch| usize::try_from(batch).unwrap_or(usize::MAX))
 }
 
-fn system_time() -> u64 {
+pub(super) fn system_time() -> u64 {
     // A clock before 1970 is one that was never set: every block is then too new, and says so.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

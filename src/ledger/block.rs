@@ -127,6 +127,16 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// Appends the encoding of a block whose transactions are encoded already.
+    #[cfg(feature = "mine")]
+    pub(super) fn encode_leaves(header: &Header, leaves: &[&[u8]], out: &mut Vec<u8>) {
+        out.extend_from_slice(header.as_bytes());
+        put_varint(out, leaves.len() as u64);
+        for leaf in leaves {
+            put_prefixed(out, leaf);
+        }
+    }
+
     /// The root that the header must name: RFC 6962 over the transactions' bytes, on the CPU.
     #[must_use]
     pub fn merkle_root(&self) -> Hash256 {

@@ -12,6 +12,8 @@ pub mod asert;
 mod block;
 mod body_rules;
 mod dump;
+#[cfg(feature = "mine")]
+pub mod generate;
 mod header_rules;
 mod params;
 mod state;
@@ -24,6 +26,7 @@ pub use body_rules::BodyRules;
 pub(crate) use dump::RecordHead;
 pub use dump::{DUMP_MAGIC, DumpHead, HeadError, RECORD_BLOCK_LEN_MAX, put_record};
 pub use header_rules::HeaderRules;
+pub(crate) use params::future_max_of;
 pub use params::{InvalidParams, Params, RULES_VERSION};
 pub use state::{AccountState, State};
 pub(crate) use transaction::MAGIC;

@@ -248,6 +248,17 @@ impl Params {
         out
     }
 
+    /// The same parameters with these balances before the first block, and so another chain id.
+    ///
+    /// # Errors
+    /// If one of them is zero, or all subsidies and allocations together do not fit 64 bits.
+    pub fn with_allocations(
+        self,
+        allocations: BTreeMap<Account, u64>,
+    ) -> Result<Self, InvalidParams> {
+        Self { allocations, ..self }.checked()
+    }
+
     fn checked(self) -> Result<Self, InvalidParams> {
         let name = &self.name;
         if name.is_empty() || name.len() > NAME_LEN_MAX || name.chars().any(char::is_control) {
@@ -363,7 +374,7 @@ impl Params {
 }
 
 /// The largest and the default tolerance of a clock.
-fn future_max_of(half_life_s: u64) -> u64 {
+pub(crate) fn future_max_of(half_life_s: u64) -> u64 {
     FUTURE_MAX_S.min(half_life_s / 24)
 }
 
