@@ -33,6 +33,7 @@ mod error;
 pub mod ledger;
 #[cfg(feature = "mine")]
 pub mod miner;
+mod positioned;
 pub mod primitives;
 pub mod signature;
 pub mod stages;

@@ -20,7 +20,7 @@ use crate::verdict::{Position, Rejection, Violation};
 
 use super::ending::NodeSet;
 use super::header_tree::{HeaderRules, HeaderTree};
-use super::node::{NONE, NOT_IN_INPUT, State};
+use super::node::{Ancestor, NONE, NOT_IN_INPUT, State};
 use super::rejections::{Record, Rejections};
 use super::{BlockCounts, Outcome};
 
@@ -137,11 +137,16 @@ impl<R: HeaderRules> BlockTree<R> {
         self.tree.nodes[block as usize].id
     }
 
+    /// The work of the branch up to a connected block.
+    #[must_use]
+    pub fn work(&self, block: u32) -> Work {
+        self.tree.block(block).work()
+    }
+
     /// The parent of a connected block, unless it is the start.
     #[must_use]
     pub fn parent(&self, block: u32) -> Option<u32> {
-        let parent = self.tree.nodes[block as usize].parent;
-        (parent != NONE).then_some(parent)
+        self.tree.parent(block)
     }
 
     /// The end of the branch with the most work among those on which no fault is known. Of equal ones
@@ -224,6 +229,18 @@ impl<R: HeaderRules> BlockTree<R> {
         }
     }
 
+    /// Whether the block, with its body, was known before the input.
+    #[must_use]
+    pub const fn is_known(&self, block: u32) -> bool {
+        block < self.tree.known
+    }
+
+    /// An accepted block by its number.
+    #[must_use]
+    pub fn block(&self, number: u32) -> Ancestor<'_> {
+        self.tree.block(number)
+    }
+
     /// Learns what the rules on a body's own bytes, or the state before it, say of it.
     pub fn judged(&mut self, body: &Body, verdict: Result<(), Violation>) {
         let Err(violation) = verdict else { return self.set_fate(body, Fate::Sound) };
@@ -231,8 +248,8 @@ impl<R: HeaderRules> BlockTree<R> {
         self.set_fate(body, Fate::Rejected);
         let id = self.tree.nodes[node as usize].id;
         self.rejections.push(Record { position: body.position, node, id, violation });
-        // What the start holds is known beforehand, whatever bodies there are of it.
-        if node == Self::START {
+        // What a block holds that was known beforehand, no body in the input changes.
+        if self.is_known(node) {
             return;
         }
         if !violation.rule().is_mutation() {
@@ -286,12 +303,14 @@ impl<R: HeaderRules> BlockTree<R> {
             };
             Body { block, height, position, copy }
         };
-        // Blocks are numbered in the order of the input, but for the start, which is known before.
-        let start = Some(Self::START).into_iter();
-        let start = start.filter(|_| nodes[Self::START as usize].position != NOT_IN_INPUT);
-        let rest = Self::START + 1..=self.tree.last();
+        // Blocks are numbered in the order of the input, but for those that were known before.
+        let position = |block: u32| nodes[block as usize].position;
+        let mut known: Vec<_> =
+            (0..self.tree.known).filter(|&block| position(block) != NOT_IN_INPUT).collect();
+        known.sort_unstable_by_key(|&block| position(block));
+        let rest = self.tree.known..=self.tree.last();
         let first = move |block: u32| body(block, nodes[block as usize].position, None);
-        let merged = merge(start.map(first), rest.map(first));
+        let merged = merge(known.into_iter().map(first), rest.map(first));
         let later = self.copies.iter().zip(0..);
         merge(
             merged,
@@ -428,7 +447,8 @@ impl Candidates {
         let nodes = 0..u32::try_from(tree.nodes.len()).expect("node numbers are u32");
         let mut order: Vec<_> = nodes.filter(|&node| work(node).is_some()).collect();
         order.sort_unstable_by_key(|&node| {
-            (Reverse(work(node).unwrap_or(Work::ZERO)), tree.nodes[node as usize].position)
+            let came = (node >= tree.known, tree.nodes[node as usize].position);
+            (Reverse(work(node).unwrap_or(Work::ZERO)), came)
         });
         Self { order, at: 0 }
     }

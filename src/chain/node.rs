@@ -72,6 +72,21 @@ impl<'a> Ancestor<'a> {
         &self.nodes[self.node]
     }
 
+    /// The block id.
+    #[must_use]
+    pub fn id(&self) -> Hash256 {
+        self.get().id
+    }
+
+    /// The work of the branch up to it.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        match self.get().state {
+            State::Connected { work, .. } => work,
+            _ => unreachable!("ancestors are connected"),
+        }
+    }
+
     /// Whether only the id and the height are known: a start taken on trust.
     #[must_use]
     pub fn is_trusted(&self) -> bool {

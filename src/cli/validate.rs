@@ -90,7 +90,7 @@ fn judge(
             rejections_max,
         };
         let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
-        return validate_ledger(inputs, backend, &options, progress);
+        return validate_ledger(inputs, backend, &options, progress, None);
     }
     let network = match &args.network {
         None => None,

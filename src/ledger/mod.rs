@@ -11,6 +11,8 @@ mod account;
 pub mod asert;
 mod block;
 mod body_rules;
+mod chain;
+mod compact;
 mod dump;
 #[cfg(feature = "mine")]
 pub mod generate;
@@ -23,6 +25,7 @@ pub use crate::signature::SIGNATURE_LEN;
 pub use account::{Account, ParseAccountError};
 pub use block::{Block, MalformedBlock};
 pub use body_rules::BodyRules;
+pub use chain::{AnyStorage, Event, LedgerStore, LoadedLedger, StoredBlock};
 pub(crate) use dump::RecordHead;
 pub use dump::{DUMP_MAGIC, DumpHead, HeadError, RECORD_BLOCK_LEN_MAX, put_record};
 pub use header_rules::HeaderRules;

@@ -32,6 +32,41 @@ pub fn root(leaf_hashes: &[Hash256]) -> Hash256 {
     level[0]
 }
 
+/// The tree over a growing list of leaves: it knows the root at any time and keeps no leaf.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frontier {
+    size: u64,
+    /// The roots of the largest whole trees, from the left: one for each bit of the size.
+    peaks: Vec<Hash256>,
+}
+
+impl Frontier {
+    /// The number of leaves.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Adds a leaf by its hash.
+    pub fn push(&mut self, leaf_hash: Hash256) {
+        let mut node = leaf_hash;
+        for _ in 0..self.size.trailing_ones() {
+            let left = self.peaks.pop().expect("a peak for each bit");
+            node = node_hash(&[left, node]);
+        }
+        self.peaks.push(node);
+        self.size += 1;
+    }
+
+    /// The root.
+    #[must_use]
+    pub fn root(&self) -> Hash256 {
+        let mut peaks = self.peaks.iter().rev().copied();
+        let Some(last) = peaks.next() else { return root(&[]) };
+        peaks.fold(last, |right, left| node_hash(&[left, right]))
+    }
+}
+
 /// The hash of two neighbours, or an odd last one as it is.
 fn node_hash(pair: &[Hash256]) -> Hash256 {
     let [left, right] = pair else { return pair[0] };
@@ -89,6 +124,17 @@ mod tests {
         for (count, published) in roots.into_iter().enumerate() {
             let root = root_of(&leaves[..count]);
             assert_eq!(hex::encode(root.as_bytes()), published, "{count} leaves");
+        }
+    }
+
+    #[test]
+    fn a_frontier_has_the_root_at_any_time() {
+        let mut frontier = Frontier::default();
+        let mut hashes = Vec::new();
+        for leaf in 0u16..300 {
+            assert_eq!((frontier.size(), frontier.root()), (u64::from(leaf), root(&hashes)));
+            hashes.push(leaf_hash(&leaf.to_le_bytes()));
+            frontier.push(hashes[usize::from(leaf)]);
         }
     }
 

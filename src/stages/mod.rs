@@ -34,7 +34,7 @@ use crate::primitives::Header;
 use judge::Judge;
 use pipeline::Overlap;
 
-pub use ledger::{LedgerOptions, LedgerSummary, validate_ledger};
+pub use ledger::{AppendTo, LedgerOptions, LedgerSummary, validate_ledger};
 
 /// Batches that wait between two stages.
 const QUEUE: usize = 2;
