@@ -38,6 +38,12 @@ pub struct Body {
 }
 
 impl Body {
+    /// The body of a block that is not in the input.
+    #[must_use]
+    pub const fn outside(block: u32, height: u32) -> Self {
+        Self { block, height: Some(height), position: NOT_IN_INPUT, copy: None }
+    }
+
     /// Whether another body of the same header came before it.
     #[must_use]
     pub const fn is_repeated(&self) -> bool {
@@ -161,24 +167,10 @@ impl<R: HeaderRules> BlockTree<R> {
         candidates.next_while(|node| flags[node as usize] & flag::ANY != 0)
     }
 
-    /// The way from one block to another: blocks to take back, `from` first, then blocks to connect,
-    /// `to` last. Both are connected.
+    /// See [`HeaderTree::route`].
     #[must_use]
     pub fn route(&self, from: u32, to: u32) -> (Vec<u32>, Vec<u32>) {
-        let height = |node| self.tree.height(node).expect("both ends are connected");
-        let (mut back, mut forth) = (Vec::new(), Vec::new());
-        let (mut low, mut high) = (from, to);
-        while low != high {
-            if height(low) >= height(high) {
-                back.push(low);
-                low = self.tree.nodes[low as usize].parent;
-            } else {
-                forth.push(high);
-                high = self.tree.nodes[high as usize].parent;
-            }
-        }
-        forth.reverse();
-        (back, forth)
+        self.tree.route(from, to)
     }
 
     /// The first body of a block that was not rejected, if there is one.

@@ -167,6 +167,26 @@ impl<R: HeaderRules> HeaderTree<R> {
         (parent != NONE).then_some(parent)
     }
 
+    /// The way from one block to another: blocks to take back, `from` first, then blocks to connect,
+    /// `to` last. Both are connected.
+    #[must_use]
+    pub fn route(&self, from: u32, to: u32) -> (Vec<u32>, Vec<u32>) {
+        let height = |node| self.height(node).expect("both ends are connected");
+        let (mut back, mut forth) = (Vec::new(), Vec::new());
+        let (mut low, mut high) = (from, to);
+        while low != high {
+            if height(low) >= height(high) {
+                back.push(low);
+                low = self.nodes[low as usize].parent;
+            } else {
+                forth.push(high);
+                high = self.nodes[high as usize].parent;
+            }
+        }
+        forth.reverse();
+        (back, forth)
+    }
+
     /// Takes a block that is known before the input, on top of others that are. Gives its number.
     ///
     /// # Errors
@@ -196,17 +216,18 @@ impl<R: HeaderRules> HeaderTree<R> {
         Ok(node)
     }
 
-    /// Takes the next header of the input.
+    /// Takes the next header of the input. Gives its number if it is new.
     ///
     /// # Panics
     /// After 2^32 - 2 headers, which is 300 GB of them.
-    pub fn insert(&mut self, header: &Header, id: Hash256, position: Position) {
+    pub fn insert(&mut self, header: &Header, id: Hash256, position: Position) -> Option<u32> {
         self.seen += 1;
         let hash = hash_id(&self.hasher, &id);
         let (version, time, bits) = (header.version(), header.time(), header.bits());
         let block = Candidate { id, version, time, bits };
         if let Some(known) = self.find(&id, hash) {
-            return self.repeat(known, &block, position);
+            self.repeat(known, &block, position);
+            return None;
         }
         let parent_id = header.parent();
         // Nearly always the parent is the header before.
@@ -229,7 +250,15 @@ impl<R: HeaderRules> HeaderTree<R> {
             None => self.wait_for_missing(parent_id, node),
         }
         self.adopt(id, node);
+        Some(node)
     }
+
+    /// The end of the branch with the most work so far.
+    #[must_use]
+    pub const fn best(&self) -> u32 {
+        self.best
+    }
+
     /// The number of the node pushed last.
     pub(super) fn last(&self) -> u32 {
         u32::try_from(self.nodes.len() - 1).expect("push keeps node numbers within u32")
