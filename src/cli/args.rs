@@ -62,6 +62,8 @@ Examples:
       Hex lines from a pipe.
   blockmill validate --network params.toml ledger.dump
       The dump of a ledger, which must be the one with these parameters.
+  blockmill validate ledger.dump --to ledger.chain
+      What passes is kept in a chain file; the same command goes on from there.
   blockmill validate --format json dump/ | jq .tip
       A whole directory, as one JSON document.";
 
@@ -108,6 +110,15 @@ pub(super) struct ValidateArgs {
     /// Compute this share of the GPU's results again on the CPU.
     #[arg(long, value_name = "N%", value_parser = percentage)]
     pub(super) cross_check: Option<CrossCheck>,
+
+    /// A chain file to append what passes to; created if it is not there.
+    #[arg(long, value_name = "CHAINFILE")]
+    pub(super) to: Option<PathBuf>,
+
+    /// Where to write a JSON line for each commit to the chain file, once it is safe: a file, or the
+    /// number of an open file descriptor.
+    #[arg(long, value_name = "FILE|FD", requires = "to")]
+    pub(super) acks: Option<PathBuf>,
 
     /// How many rejected blocks to list.
     #[arg(long, value_name = "N", default_value_t = 10_000)]

@@ -4,6 +4,7 @@
 
 mod args;
 mod bench;
+mod chain_file;
 mod devices;
 #[cfg(feature = "mine")]
 mod grind;

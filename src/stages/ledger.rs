@@ -26,7 +26,7 @@ use crate::verdict::{Position, Violation};
 
 use super::bodies::{BodyJudge, JudgedBody, Known, ReadBody, Task};
 use super::pipeline::{self, Overlap};
-use super::{Busy, Family, QUEUE, Validation, hash};
+use super::{Busy, Family, QUEUE, Stored, Validation, hash};
 
 /// The bytes of bodies in a batch, unless one block has more.
 const BATCH_BYTES: usize = 4 << 20;
@@ -62,9 +62,9 @@ pub struct AppendTo<'a> {
     /// The file, for errors.
     pub path: PathBuf,
     /// Opens the file, or creates it, once the parameters are known. One of another ledger is an error.
-    pub open: &'a mut dyn FnMut(&Params) -> Result<LoadedLedger, Error>,
+    pub open: Box<dyn FnMut(&Params) -> Result<LoadedLedger, Error> + 'a>,
     /// Learns of every commit, when it is safe: the height and the id of the tip.
-    pub committed: &'a mut dyn FnMut(u32, &Hash256) -> Result<(), Error>,
+    pub committed: Box<dyn FnMut(u32, &Hash256) -> Result<(), Error> + 'a>,
 }
 
 /// What a ledger holds at its tip.
@@ -103,7 +103,7 @@ pub fn validate_ledger(
     let mut tree = HeaderTree::new(HeaderRules::new(&params, options.now), Start::Genesis, 0);
     let mut state = State::genesis(&params);
     let (mut at, mut transactions, mut sink) = (START, 0, None);
-    if let Some(append_to) = append_to {
+    if let Some(mut append_to) = append_to {
         let loaded = (append_to.open)(&params)?;
         (tree, state, transactions) = (loaded.tree, loaded.state, loaded.transactions);
         tree.set_rules(HeaderRules::new(&params, options.now));
@@ -133,6 +133,7 @@ pub fn validate_ledger(
     // What passed stays, whatever came after it.
     judge.commit()?;
     judged?;
+    let stored = judge.sink.as_ref().map(Sink::stored);
     let (outcome, state, transactions, busy) = judge.finish();
     let error = unreadable.or_else(|| nothing_connects(&outcome, first_height, &files));
     Ok(Validation {
@@ -145,6 +146,7 @@ pub fn validate_ledger(
             params,
         }),
         error,
+        stored,
         ..Validation::nothing(Family::Ledger, files, busy)
     })
 }
@@ -418,6 +420,16 @@ impl<'a> Sink<'a> {
     fn new(store: LedgerStore, append_to: AppendTo<'a>) -> Self {
         let committed_len = store.file().len();
         Self { store, append_to, committed_len, reconnected: HashMap::new() }
+    }
+
+    fn stored(&self) -> Stored {
+        let commit = self.store.file().commit_record();
+        Stored {
+            path: self.append_to.path.clone(),
+            height: commit.tip.height,
+            id: commit.tip.id,
+            bytes: commit.len,
+        }
     }
 
     fn error(&self, source: ChainFileError) -> Error {
