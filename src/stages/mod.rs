@@ -14,6 +14,7 @@
 //! one thread the stages overlap: while a batch is judged the next is hashed and the one after that
 //! is read, and no more than two batches wait between two stages.
 
+mod accept;
 mod bodies;
 mod hash;
 mod judge;
@@ -35,6 +36,7 @@ use crate::primitives::{Hash256, Header};
 use judge::Judge;
 use pipeline::Overlap;
 
+pub use accept::{NotAccepted, accept};
 pub use ledger::{AppendTo, LedgerOptions, LedgerSummary, validate_ledger};
 
 /// Batches that wait between two stages.
