@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::keys::KeyError;
+
 /// A failure, by what the user can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -41,6 +43,14 @@ pub enum Error {
     /// A device or a resource was asked for and is not there.
     #[error("{0}")]
     Device(String),
+    /// A secret key could not be had, nor kept.
+    #[error("{}: {source}", path.display())]
+    Key {
+        /// The file, of the key or of its passphrase, as the user named it.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
     /// There is no room for a temporary file.
     #[error("cannot keep a decompressed or piped dump in a temporary file: {0}")]
     Spool(io::Error),
@@ -85,6 +95,7 @@ impl Error {
             Self::NotRecognised { .. } => "not-recognised",
             Self::NothingConnects { .. } => "nothing-connects",
             Self::Device(_) => "device",
+            Self::Key { .. } => "key",
             Self::Spool(_) => "spool",
             Self::Output(_) => "output",
             Self::Unwritable { .. } => "unwritable",
@@ -100,7 +111,11 @@ impl Error {
             Self::Unreadable { .. } | Self::NotRecognised { .. } | Self::NothingConnects { .. } => {
                 3
             }
-            Self::Device(_) | Self::Spool(_) | Self::Output(_) | Self::Unwritable { .. } => 5,
+            Self::Device(_)
+            | Self::Key { .. }
+            | Self::Spool(_)
+            | Self::Output(_)
+            | Self::Unwritable { .. } => 5,
             Self::Interrupted => 130,
         }
     }
@@ -112,6 +127,7 @@ impl Error {
             Self::Unreadable { place, .. } | Self::NotRecognised { place, .. } => Some(place),
             Self::Usage { place, .. } | Self::NothingConnects { place, .. } => place.as_ref(),
             Self::Device(_)
+            | Self::Key { .. }
             | Self::Spool(_)
             | Self::Output(_)
             | Self::Unwritable { .. }

@@ -17,6 +17,12 @@ use crate::primitives::CompactTarget;
 
 use super::output::Format;
 
+mod key;
+mod send;
+
+pub(super) use key::{KeyArgs, KeyCommand, KeyNewArgs, KeyShowArgs, PassphraseArgs};
+pub(super) use send::SendArgs;
+
 /// Validates block chains, mines headers, and compares CPU and GPU.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = EXIT_CODES)]
@@ -42,8 +48,10 @@ pub(super) enum Command {
     /// Find the nonce of a block header.
     #[cfg(feature = "mine")]
     Grind(GrindArgs),
-    /// Begin a ledger, or make a dump of one to try things on.
+    /// Begin a ledger, sign transactions for it, or make a dump of one to try things on.
     Ledger(LedgerArgs),
+    /// Make the secret key of an account, or say whose a key is.
+    Key(KeyArgs),
     /// List what can compute here, and whether it computes right.
     Devices(DevicesArgs),
     /// Measure CPU and GPU on the same work, after comparing their answers.
@@ -239,6 +247,8 @@ pub(super) struct LedgerArgs {
 pub(super) enum LedgerCommand {
     /// Write the parameters of a new ledger, from which its genesis block and chain id follow.
     New(NewArgs),
+    /// Sign a transfer or a record, and append it to the file of those that wait for a miner.
+    Send(Box<SendArgs>),
     /// Write a synthetic dump: valid, of any size, the same bytes for the same options.
     #[cfg(feature = "mine")]
     Generate(GenerateArgs),

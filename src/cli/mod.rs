@@ -8,10 +8,12 @@ mod devices;
 #[cfg(feature = "mine")]
 mod grind;
 mod interrupt;
+mod key;
 mod ledger;
 mod output;
 #[cfg(feature = "mine")]
 mod output_file;
+mod passphrase;
 mod report;
 mod status;
 mod validate;
@@ -31,6 +33,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "mine")]
         Command::Grind(args) => grind::run(&args),
         Command::Ledger(args) => ledger::run(&args.command),
+        Command::Key(args) => key::run(&args.command),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -100,8 +100,11 @@ impl<'a> BodyRules<'a> {
     }
 }
 
-/// Judges a transaction behind the first.
-fn check_transaction(index: u32, transaction: &Transaction<'_>) -> Result<(), Violation> {
+/// Judges a transaction behind the first by what it says itself.
+pub(crate) fn check_transaction(
+    index: u32,
+    transaction: &Transaction<'_>,
+) -> Result<(), Violation> {
     match *transaction {
         Transaction::Reward { .. } => Err(Violation::BadCbMultiple { transaction: index }),
         Transaction::Transfer { amount, fee, memo, .. } => {

@@ -5,6 +5,7 @@
 //! - [`HeaderRules`], [`BodyRules`] and [`State`]: the rules, in the order in which they are judged:
 //!   headers with the difficulty of [`asert`], then what a body's own bytes say, then what depends on
 //!   the blocks before.
+//! - [`pending`]: the file in which signed transactions wait for a miner.
 //! - [`DumpHead`] and [`put_record`]: the file in which a ledger is handed on.
 
 mod account;
@@ -16,6 +17,7 @@ mod dump;
 pub mod generate;
 mod header_rules;
 mod params;
+pub mod pending;
 mod state;
 mod transaction;
 
@@ -23,6 +25,7 @@ pub use crate::signature::SIGNATURE_LEN;
 pub use account::{Account, ParseAccountError};
 pub use block::{Block, MalformedBlock};
 pub use body_rules::BodyRules;
+pub(crate) use body_rules::check_transaction;
 pub(crate) use dump::RecordHead;
 pub use dump::{DUMP_MAGIC, DumpHead, HeadError, RECORD_BLOCK_LEN_MAX, put_record};
 pub use header_rules::HeaderRules;
