@@ -8,11 +8,13 @@
 pub mod chain;
 pub mod faulty;
 pub mod judge;
+pub mod messages;
 pub mod oracle;
 pub mod program;
 #[cfg(feature = "mine")]
 pub mod search_faults;
 pub mod signatures;
+pub mod trees;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
