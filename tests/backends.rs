@@ -304,12 +304,9 @@ fn guarded_simulation() {
 #[cfg(feature = "gpu")]
 #[test]
 fn guarded_software_gpu() {
-    use blockmill::compute::{CrossCheck, Device, DeviceType, Guarded, Tested, gpu};
+    use blockmill::compute::{CrossCheck, Device, Guarded, Tested};
 
-    let software = |adapter: &gpu::Adapter| adapter.info().kind == DeviceType::Software;
-    let Some(adapter) = gpu::adapters().into_iter().find(software) else {
-        return common::skip("BLOCKMILL_REQUIRE_GPU", "no adapter of a software driver");
-    };
+    let Some(adapter) = common::software_adapter() else { return };
     let device = adapter.open().expect("the software adapter opens");
     let limits = device.limits();
     let tested = Tested::new(Box::new(device)).expect("the software adapter works");

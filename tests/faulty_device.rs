@@ -268,13 +268,9 @@ fn wrong_searches_fail_the_self_test() {
 #[cfg(feature = "gpu")]
 #[test]
 fn the_software_gpu_is_not_believed_either() {
-    use blockmill::compute::{DeviceType, gpu};
     use common::faulty::{assert_caught, guarded_over};
 
-    let software = |adapter: &gpu::Adapter| adapter.info().kind == DeviceType::Software;
-    let Some(adapter) = gpu::adapters().into_iter().find(software) else {
-        return common::skip("BLOCKMILL_REQUIRE_GPU", "no adapter of a software driver");
-    };
+    let Some(adapter) = common::software_adapter() else { return };
     let open = || Box::new(adapter.open().expect("the software adapter opens"));
     for (fault, (name, job)) in
         [Fault::FlipEveryWord, Fault::Nothing, Fault::Zeros].iter().cycle().zip(JOBS)
