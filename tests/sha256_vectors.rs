@@ -14,10 +14,7 @@ fn backends() -> Vec<Box<dyn Backend>> {
     let (simulated, _) = guarded(Fault::None, CrossCheck::OFF);
     let mut backends: Vec<Box<dyn Backend>> =
         vec![Box::new(Reference), cpu(1), cpu(3), Box::new(simulated)];
-    #[cfg(feature = "gpu")]
-    if let Some(backend) = common::software_gpu() {
-        backends.push(Box::new(backend));
-    }
+    backends.extend(common::software_gpu().map(|gpu| -> Box<dyn Backend> { Box::new(gpu) }));
     backends
 }
 

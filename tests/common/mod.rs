@@ -19,6 +19,10 @@ pub mod trees;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use blockmill::compute::Guarded;
+#[cfg(feature = "gpu")]
+use blockmill::compute::{Cpu, CrossCheck, Tested};
+
 /// A file of the public test data, or `None` after a visible skip.
 ///
 /// The data lies in `BLOCKMILL_DATA`, or else beside the checkout in `../shared/data`.
@@ -63,12 +67,16 @@ pub fn software_adapter() -> Option<blockmill::compute::gpu::Adapter> {
 
 /// The guarded backend over the software adapter, or `None` after a visible skip.
 #[cfg(feature = "gpu")]
-pub fn software_gpu() -> Option<blockmill::compute::Guarded> {
-    use blockmill::compute::{Cpu, CrossCheck, Guarded, Tested};
-
+pub fn software_gpu() -> Option<Guarded> {
     let device = software_adapter()?.open().expect("the software adapter opens");
     let tested = Tested::new(Box::new(device)).expect("the software adapter works");
     Some(Guarded::new(tested, Cpu::new(1).expect("a thread"), CrossCheck::OFF))
+}
+
+/// Without the feature there is nothing to skip.
+#[cfg(not(feature = "gpu"))]
+pub fn software_gpu() -> Option<Guarded> {
+    None
 }
 
 /// Whether the software adapter is there, which tests that need any adapter use.
