@@ -232,6 +232,8 @@ fn the_self_test_looks_at_every_result() {
     let digests = log.take_dispatches().into_iter().filter(|call| call.decoy_group.is_none());
     let names =
         ["header ids", "Merkle roots", "SHA-256 digests", "SHA-256d digests", "RFC 6962 roots"];
+    let digests: Vec<_> = digests.collect();
+    assert_eq!(digests.len(), names.len());
     let mut asked = HashSet::new();
     for (what, call) in names.into_iter().zip(digests) {
         // Every tree, and others all over the batch.
