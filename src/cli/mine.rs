@@ -10,7 +10,7 @@ use crate::compute::{Backend, CrossCheck};
 use crate::error::Error;
 use crate::ledger::pending::{self, Pending};
 use crate::ledger::{HeaderRules, LoadedLedger};
-use crate::miner::{Mined, MiningTimes, NotMined, Template, mine_block};
+use crate::miner::{Effort, Mined, MiningTimes, NotMined, Template, mine_block};
 use crate::stages::NotAccepted;
 
 use super::args::MineArgs;
@@ -93,8 +93,7 @@ fn mine(
             args.reward_to,
             &clock,
             backend,
-            &counters.tried,
-            &counters.stop,
+            Effort { times: &mut *times, tried: &counters.tried, stop: &counters.stop },
         );
         let mined = match mined {
             Ok(mined) => mined,
@@ -107,7 +106,6 @@ fn mine(
         acks.committed(mined.height, &mined.id)?;
         counters.blocks.fetch_add(1, Relaxed);
         counters.height.store(mined.height, Relaxed);
-        add(times, &mined.times);
         output::print(&line_of(&mined))?;
     }
     let Some(path) = &args.transactions else { return Ok(()) };
@@ -163,12 +161,6 @@ fn note_difficulty(ledger: &LoadedLedger, counters: &Counters) {
     let work = bits.decode().map_or(0.0, |target| target.work().to_f64());
     counters.height.store(tip.height(), Relaxed);
     counters.work.store(work.to_bits(), Relaxed);
-}
-
-fn add(sum: &mut MiningTimes, times: &MiningTimes) {
-    sum.template += times.template;
-    sum.search += times.search;
-    sum.append += times.append;
 }
 
 fn tell_what_it_took(

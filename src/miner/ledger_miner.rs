@@ -24,8 +24,6 @@ pub struct Mined {
     pub fees: u64,
     /// The other candidates, each with the rule that it would break.
     pub left_out: Vec<(usize, Violation)>,
-    /// Where the time went.
-    pub times: MiningTimes,
 }
 
 /// Where the time of mining went.
@@ -37,6 +35,17 @@ pub struct MiningTimes {
     pub search: Duration,
     /// Validating the block, appending it and waiting for the disk.
     pub append: Duration,
+}
+
+/// What mining costs, and what ends it.
+#[derive(Debug)]
+pub struct Effort<'a> {
+    /// Raised by the time that each part of the work takes.
+    pub times: &'a mut MiningTimes,
+    /// Raised by every nonce that was tried.
+    pub tried: &'a AtomicU64,
+    /// Ends the work once it is set.
+    pub stop: &'a AtomicBool,
 }
 
 /// Why no block was mined.
@@ -65,7 +74,7 @@ pub enum NotMined {
 /// a transaction with a good signature and the length of its encoding.
 ///
 /// When all 2^32 nonces of a header are spent, the reward's extranonce is raised and the time read
-/// anew. `tried` is raised by every nonce that was tried; `stop` ends the work.
+/// anew.
 ///
 /// # Errors
 /// If it was told to stop, or the block cannot be appended. The file is then as it was.
@@ -75,10 +84,9 @@ pub fn mine_block(
     reward_to: Account,
     clock: &dyn Fn() -> u64,
     backend: &dyn Backend,
-    tried: &AtomicU64,
-    stop: &AtomicBool,
+    effort: Effort<'_>,
 ) -> Result<Mined, NotMined> {
-    let mut times = MiningTimes::default();
+    let Effort { times, tried, stop } = effort;
     let params = ledger.store.params().clone();
     let template =
         timed(&mut times.template, || Template::fill(&params, &ledger.state, candidates));
@@ -119,7 +127,6 @@ pub fn mine_block(
         taken: template.taken,
         fees: template.fees,
         left_out: template.left_out,
-        times,
     })
 }
 

@@ -5,5 +5,5 @@ mod ledger_miner;
 mod template;
 
 pub use grind::{Grind, Ground};
-pub use ledger_miner::{Mined, MiningTimes, NotMined, mine_block};
+pub use ledger_miner::{Effort, Mined, MiningTimes, NotMined, mine_block};
 pub use template::Template;

@@ -4,6 +4,7 @@ use crate::chain::Body;
 use crate::chain::file::ChainFileError;
 use crate::compute::Backend;
 use crate::ledger::{Block, HeaderRules, LoadedLedger};
+use crate::primitives::{Hash256, Header, sha256d};
 use crate::verdict::Violation;
 
 use super::bodies::{BodyJudge, Known, ReadBody, Task};
@@ -40,7 +41,8 @@ pub fn accept(
     let parent = tree.block(store.tip());
     let (height, parent_id, parent_time) = (parent.height() + 1, parent.id(), parent.time());
     // The number is the one that the block will get.
-    let task = Task { body: Body::outside(u32::MAX, height), id: parent_id, known: Known::Nothing };
+    let id = bytes.get(..Header::LEN).map_or(Hash256::ZERO, sha256d);
+    let task = Task { body: Body::outside(u32::MAX, height), id, known: Known::Nothing };
     let judged =
         BodyJudge::new(&params, backend).judge(vec![ReadBody { task, bytes: bytes.to_vec() }]);
     judged.into_iter().try_for_each(|judged| judged.verdict)?;
@@ -49,7 +51,7 @@ pub fn accept(
         return Err(Violation::BadPrevBlk { parent: block.header.parent() }.into());
     }
     tree.set_rules(HeaderRules::new(&params, now));
-    let number = tree.insert_known(&block.header, block.header.id())?;
+    let number = tree.insert_known(&block.header, id)?;
     state.apply(&block)?;
     *transactions += u64::from(block.count());
     store.append(number, &block, parent_time)?;
