@@ -2,8 +2,9 @@
 //!
 //! It is being built. What is here so far: its parameters with genesis and chain id ([`Params`]),
 //! accounts, the encodings of transactions ([`Transaction`]) and what is signed, blocks as bytes
-//! ([`Block`]), and the difficulty ([`asert`]). State, dumps and the
-//! rules that join all of this are still to come.
+//! ([`Block`]), the difficulty ([`asert`]), the head and the records of dumps ([`DumpHead`],
+//! [`put_record`]), and synthetic dumps (`generate`, feature `mine`). State, the reading of dumps and
+//! the rules that join all of this are still to come.
 
 mod account;
 pub mod asert;
