@@ -51,7 +51,7 @@
 //!
 //! # Memory
 //!
-//! A batch of blocks, 8 MiB or one block, in three copies, and about 300 bytes for each account,
+//! A batch of blocks, 8 MiB or one block, in three copies, and about 400 bytes for each account,
 //! whatever the size of the dump.
 
 mod chain;
