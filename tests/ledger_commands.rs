@@ -224,6 +224,8 @@ mod generate {
         let folder = folder();
         let file = folder.path().join("x");
         fs::write(&file, "mine").expect("a file");
+        // It is seen before any work is done, and so before this is.
+        fs::write(folder.path().join("x.part"), "").expect("a file");
         ends(&generate_small("x", &[], folder.path()), 2, "", "x exists; --force");
         assert_eq!(fs::read(&file).expect("a file"), b"mine");
         ends(&generate_small("x", &["--force"], folder.path()), 0, "written", "");
@@ -236,6 +238,26 @@ mod generate {
         assert_eq!(names(folder.path()), ["x", "y"]);
         ends(&generate_small(".", &["--force"], folder.path()), 2, "", "is a directory");
         ends(&generate_small("missing/x", &[], folder.path()), 5, "", "cannot write missing");
+    }
+
+    #[test]
+    fn a_file_that_appears_meanwhile_is_left_alone() {
+        let folder = folder();
+        let child = Command::new(env!("CARGO_BIN_EXE_blockmill"))
+            .args(["ledger", "generate", "x", "--transactions", "500"])
+            .current_dir(folder.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let start = Instant::now();
+        while !folder.path().join("x.part").exists() {
+            assert!(start.elapsed() < Duration::from_secs(60), "nothing is written");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        fs::write(folder.path().join("x"), "mine").expect("a file");
+        ends(&child.wait_with_output().expect("it ends"), 2, "", "x exists; --force");
+        assert_eq!(fs::read(folder.path().join("x")).expect("a file"), b"mine");
+        assert_eq!(names(folder.path()), ["x"]);
     }
 
     /// By force a link stays a link, and what it points to is replaced.

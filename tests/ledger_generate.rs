@@ -4,6 +4,7 @@
 #![cfg(feature = "mine")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -391,6 +392,11 @@ fn what_cannot_be_is_named() {
         ("records", Options { records_percent: 101, ..base.clone() }),
         ("forks", Options { forks: 12, ..base.clone() }),
         ("transactions", Options { transactions: u32::MAX, ..base.clone() }),
+        // Allocations that would fit 64 bits, were it not for the subsidies.
+        (
+            "accounts",
+            Options { blocks: 2_609, transactions: 70_000, accounts: 1_000_000, ..base.clone() },
+        ),
         // Each is possible alone; together they need more than 2^64 coins.
         (
             "accounts",
@@ -446,4 +452,28 @@ fn the_work_ends_when_told_to_and_when_the_disk_is_full() {
     let mut small = [0; 5_000];
     let full = generate(&mixed(), 1, &Progress::default(), &mut &mut small[..]);
     assert!(matches!(full, Err(GenerateError::Write(_))), "{full:?}");
+}
+
+/// A disk on which the work is told to stop as soon as something is written.
+struct StopsAtOnce<'p>(&'p Progress);
+
+impl Write for StopsAtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.stop.store(true, Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where nothing is signed, too.
+#[test]
+fn the_work_ends_between_blocks() {
+    let progress = Progress::default();
+    let options = Options { transactions: 0, ..mixed() };
+    let stopped = generate(&options, 1, &progress, &mut StopsAtOnce(&progress));
+    assert!(matches!(stopped, Err(GenerateError::Stopped)), "{stopped:?}");
+    assert_eq!(progress.blocks.load(Relaxed), 0);
 }
