@@ -58,6 +58,17 @@ fn the_nonce_of_the_genesis_header() {
     assert_eq!(printed(&arguments, checkout(), 0), shown_after(command));
 }
 
+#[cfg(feature = "mine")]
+#[test]
+fn the_generated_dump() {
+    let readme = include_str!("../README.md");
+    let start = "blockmill ledger generate";
+    let command = readme.lines().find(|line| line.starts_with(start)).expect("one");
+    let arguments: Vec<_> = command.split(' ').skip(1).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(printed(&arguments, folder.path(), 0), shown_after(command));
+}
+
 #[test]
 fn every_rule_and_exit_code_is_in_the_readme() {
     let readme = include_str!("../README.md");

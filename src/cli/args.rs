@@ -390,7 +390,7 @@ Examples:
   blockmill ledger generate forks.bmdump --blocks 1000 --forks 20 --seed 'another one'
       With 20 side branches, which lose.
   blockmill ledger generate big.bmdump --blocks 3000 --transactions 4000 --records 0
-      Twelve million transfers, about 2 GB.
+      Twelve million transfers, 1.7 GB.
   blockmill ledger generate - --records 100 --payload 4096 | zstd > records.bmdump.zst
       Records of the longest payload, through a pipe.";
 

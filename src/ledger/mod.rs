@@ -6,7 +6,8 @@
 //!   headers with the difficulty of [`asert`], then what a body's own bytes say, then what depends on
 //!   the blocks before.
 //! - [`pending`]: the file in which signed transactions wait for a miner.
-//! - [`DumpHead`] and [`put_record`]: the file in which a ledger is handed on.
+//! - [`DumpHead`] and [`put_record`]: the file in which a ledger is handed on. `generate` (feature `mine`)
+//!   writes synthetic ones.
 
 mod account;
 pub mod asert;
