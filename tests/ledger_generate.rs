@@ -166,7 +166,8 @@ fn judge(bytes: &[u8]) -> (BTreeMap<Hash256, State>, Vec<Header>) {
         let delay = u64::from(header.time()).checked_sub(scheduled).expect("not early");
         assert!(delay <= 30 && header.time() > state.time);
         state.time = header.time();
-        let (reward, others) = block.transactions.split_first().expect("a reward");
+        let transactions: Vec<_> = block.transactions().map(|(_, each)| each).collect();
+        let (reward, others) = transactions.split_first().expect("a reward");
         others.iter().for_each(|transaction| is_signed(transaction, &params.chain_id()));
         let fees = state.apply(others);
         let Transaction::Reward { height, to, amount, extranonce } = reward else {
@@ -221,7 +222,7 @@ fn shares_and_lengths_are_as_asked_for() {
         let (_, blocks) = blocks_of(&bytes);
         let (mut payloads, mut memos) = (Vec::new(), Vec::new());
         for bytes in blocks {
-            for transaction in Block::decode(bytes).expect("a block").transactions {
+            for (_, transaction) in Block::decode(bytes).expect("a block").transactions() {
                 match transaction {
                     Transaction::Record { payload, .. } => payloads.push(payload.len()),
                     Transaction::Transfer { memo, .. } => memos.push(memo.len()),

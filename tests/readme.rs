@@ -34,8 +34,8 @@ fn checkout() -> &'static Path {
 
 #[test]
 fn the_main_job() {
-    let printed = printed(&["validate", "fixtures/regtest.hdr"], checkout(), 0);
-    assert_eq!(printed, shown_after("-- validate fixtures/regtest.hdr"));
+    let printed = printed(&["validate", "fixtures/demo.dump"], checkout(), 0);
+    assert_eq!(printed, shown_after("-- validate fixtures/demo.dump"));
 }
 
 #[test]
