@@ -338,6 +338,24 @@ fn mutated_copies_come_first_or_last_or_alone() {
     }
 }
 
+/// Copies cost no work, so there may be any number of them; each is looked at once.
+#[test]
+fn very_many_mutated_copies() {
+    const COPIES: usize = 50_000;
+    let ledger = Ledger::new();
+    let chain = branch(&ledger, &ledger.genesis(), 2, 2);
+    let mutated = [chain[0].with_body(&[0])];
+    let copies = || mutated.iter().cycle().take(COPIES);
+    for (dump, height) in [
+        (copies().chain(&chain).collect::<Vec<_>>(), 2),
+        (chain.iter().chain(copies()).collect(), 2),
+        (copies().chain(&chain[1..]).collect(), 0),
+    ] {
+        let validation = ledger.judge(dump);
+        assert_eq!((tip(&validation).0, counts(&validation).rejected), (height, COPIES as u64));
+    }
+}
+
 /// Every copy of a bad block is rejected, by its own fault or by that of the block.
 #[test]
 fn copies_of_a_bad_block() {
