@@ -449,7 +449,8 @@ fn orphans_are_judged_by_their_own_bytes() {
 fn genesis_may_stand_in_the_dump() {
     let ledger = Ledger::new();
     let genesis = ledger.genesis();
-    let chain = branch(&ledger, &genesis, 2, 2);
+    let mut chain = branch(&ledger, &genesis, 2, 2);
+    chain.extend(branch(&ledger, &genesis, 1, 3));
     let reward = Reward { height: 0, to: account(1), amount: 1, extranonce: 0 };
     let greedy = genesis.with_body(&common::ledger::body_of(&[reward.leaf()]));
     let (undecodable, root) = (("bad-encoding", Some(0), None), ("bad-txnmrklroot", Some(0), None));
@@ -466,6 +467,7 @@ fn genesis_may_stand_in_the_dump() {
             assert_eq!(faults(&validation), expected);
             let counts = counts(&validation);
             assert_eq!((counts.best_branch, counts.duplicates), (best, duplicates));
+            assert_eq!(counts.side, 1);
             assert_eq!(tip(&validation), (2, chain[1].id()));
         }
     }

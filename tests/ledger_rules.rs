@@ -634,7 +634,7 @@ fn unknown_kinds_and_versions_are_opaque_leaves() {
         stage.rejects(what, &first.mine(), Rule::BadTxKind, Some(0));
         // Behind a wrong root they say nothing of the block.
         let honest = stage.draft(std::slice::from_ref(&transfer)).mine();
-        let body = body_of(&[reward.clone(), leaf]);
+        let body = body_of(&[reward.clone(), transfer.clone(), leaf]);
         is_refused_alone(&stage, what, &honest, &body, Rule::BadTxnMrklRoot, None);
     }
 }
@@ -817,16 +817,16 @@ fn bad_signatures_of_many_blocks_in_one_batch() {
     };
     let good: Vec<_> = (10..50).map(|from| stage.sign(&free(from))).collect();
     // Siblings of forty transactions: the bad ones of each, by index.
-    let siblings: [&[usize]; 8] = [&[], &[1], &[40], &[], &[17, 18, 39], &[1, 40], &[], &[24]];
-    let block = |(salt, wrong): (u64, &&[usize])| {
+    let siblings: [&[u8]; 8] = [&[], &[1], &[40], &[], &[17, 18, 39], &[1, 40], &[], &[24]];
+    let block = |(salt, wrong): (u64, &&[u8])| {
         let mut draft = stage.draft(&good);
         draft.reward.extranonce = salt;
-        wrong.iter().for_each(|index| draft.rest[index - 1] = bad(9 + *index as u8));
+        wrong.iter().for_each(|index| draft.rest[usize::from(*index) - 1] = bad(9 + index));
         draft.mine()
     };
     let blocks: Vec<_> = (0..).zip(&siblings).map(block).collect();
     let validation = stage.ledger.judge_each_way(stage.trunk.iter().chain(&blocks));
-    let lowest = siblings.iter().filter_map(|wrong| u32::try_from(*wrong.first()?).ok());
+    let lowest = siblings.iter().filter_map(|wrong| wrong.first().copied()).map(u32::from);
     let expected: Vec<_> = lowest.map(|tx| ("bad-tx-signature", Some(HEIGHT), Some(tx))).collect();
     assert_eq!(faults(&validation), expected);
     assert_eq!(tip(&validation), (HEIGHT, blocks[0].id()));

@@ -410,6 +410,10 @@ impl Way {
         Self { threads: 2, overlap: true, ..Self::PLAIN },
     ];
 
+    fn cpu(&self) -> Cpu {
+        Cpu::new(self.threads).expect("threads")
+    }
+
     pub fn options(&self) -> LedgerOptions {
         LedgerOptions {
             params: None,
@@ -428,17 +432,22 @@ pub fn judge_dump(dump: &[u8], way: &Way) -> Validation {
 }
 
 pub fn try_dump(dump: &[u8], way: &Way) -> Result<Validation, Error> {
+    let (_folder, file) = written(dump);
+    judge_files(&[file], way)
+}
+
+fn written(dump: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("ledger.bmdump");
     std::fs::write(&file, dump).expect("a file");
-    judge_files(&[file], way)
+    (folder, file)
 }
 
 /// The judgement on files.
 pub fn judge_files(paths: &[PathBuf], way: &Way) -> Result<Validation, Error> {
     let progress = Arc::new(Progress::default());
     let inputs = Inputs::open(paths, None, Arc::clone(&progress))?;
-    let cpu = Cpu::new(way.threads).expect("threads");
+    let cpu = way.cpu();
     let backend: &dyn Backend = if way.reference { &Reference } else { &cpu };
     validate_ledger(inputs, backend, &way.options(), &progress)
 }
