@@ -771,6 +771,32 @@ fn signatures_of_every_bad_kind() {
     }
 }
 
+/// A key that does not decode is as bad as a signature: the lower transaction counts.
+#[test]
+fn of_bad_keys_and_bad_signatures_the_lowest_is_reported() {
+    let stage = Stage::new();
+    let record = free(3);
+    let bad_signature = stage.ledger.sign_by(&record.transaction(), |_| [0; SIGNATURE_LEN]);
+    let from = Account::from_key([0xff; 32]);
+    let of_bad_key = Transaction::Record {
+        from,
+        fee: 0,
+        nonce: 0,
+        tag: b"t",
+        payload: b"",
+        signature: [0; SIGNATURE_LEN],
+    };
+    let bad_key = encoded(&of_bad_key);
+    use InvalidSignature::{Equation, KeyEncoding};
+    for (leaves, fault) in
+        [([&bad_signature, &bad_key], Equation), ([&bad_key, &bad_signature], KeyEncoding)]
+    {
+        let block = stage.draft(&leaves.map(Clone::clone)).mine();
+        let evidence = stage.rejects("both", &block, Rule::BadTxSignature, Some(1));
+        assert_eq!(evidence, Violation::BadTxSignature { transaction: 1, fault });
+    }
+}
+
 /// Adds L, least significant byte first.
 fn add_order(s: &mut [u8]) {
     let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
