@@ -93,6 +93,8 @@ pub struct BlockTree<R> {
     candidates: Option<Candidates>,
     /// The first bodies that break a rule.
     rejections: Rejections,
+    /// How many bodies at the front are rejected, of those blocks of which any are.
+    fallen: HashMap<u32, usize, RandomState>,
     /// What condemned those blocks that have several bodies.
     condemned: HashMap<u32, Violation, RandomState>,
     rejections_max: usize,
@@ -121,6 +123,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             children: None,
             candidates: None,
             rejections: Rejections::new(rejections_max),
+            fallen: HashMap::default(),
             condemned: HashMap::default(),
             rejections_max,
             tree: self,
@@ -176,8 +179,7 @@ impl<R: HeaderRules> BlockTree<R> {
     /// The first body of a block that was not rejected, if there is one.
     #[must_use]
     pub fn body(&self, block: u32) -> Option<Body> {
-        let mut bodies = self.bodies(block);
-        bodies.find(|body| self.fate(body) != Fate::Rejected)
+        self.nth_body(block, self.fallen.get(&block).copied().unwrap_or(0))
     }
 
     /// Whether a body has passed all rules on its own bytes.
@@ -192,19 +194,35 @@ impl<R: HeaderRules> BlockTree<R> {
         self.flags[block as usize] & flag::CONDEMNED != 0
     }
 
-    /// All bodies of a block in the order of the input.
-    fn bodies(&self, block: u32) -> impl Iterator<Item = Body> {
-        let height = match self.tree.nodes[block as usize].state {
+    /// A body of a block by its number among them, in the order of the input.
+    fn nth_body(&self, block: u32, number: usize) -> Option<Body> {
+        let node = &self.tree.nodes[block as usize];
+        let height = match node.state {
             State::Connected { height, .. } => Some(height),
             _ => None,
         };
-        let first = self.tree.nodes[block as usize].position;
-        let first = (first != NOT_IN_INPUT).then_some((None, first));
+        if node.position == NOT_IN_INPUT {
+            return None;
+        }
+        let Some(later) = number.checked_sub(1) else {
+            return Some(Body { block, height, position: node.position, copy: None });
+        };
         let start = self.copies_of.partition_point(|(node, _)| *node < block);
-        let later = self.copies_of[start..].iter().take_while(move |(node, _)| *node == block);
-        let later = later.map(|(_, copy)| (Some(*copy), self.copies[*copy as usize].1));
-        let all = first.into_iter().chain(later);
-        all.map(move |(copy, position)| Body { block, height, position, copy })
+        let (_, copy) = *self.copies_of.get(start + later).filter(|(node, _)| *node == block)?;
+        let position = self.copies[copy as usize].1;
+        Some(Body { block, height, position, copy: Some(copy) })
+    }
+
+    /// Counts the rejected bodies at the front of a block. What has fallen stays so, and nobody looks at
+    /// it again: a header may have a million bodies that do not fit it.
+    fn count_fallen(&mut self, block: u32) {
+        let mut fallen = self.fallen.get(&block).copied().unwrap_or(0);
+        while let Some(body) = self.nth_body(block, fallen)
+            && self.fate(&body) == Fate::Rejected
+        {
+            fallen += 1;
+        }
+        self.fallen.insert(block, fallen);
     }
 
     fn fate(&self, body: &Body) -> Fate {
@@ -238,6 +256,7 @@ impl<R: HeaderRules> BlockTree<R> {
         let Err(violation) = verdict else { return self.set_fate(body, Fate::Sound) };
         let node = body.block;
         self.set_fate(body, Fate::Rejected);
+        self.count_fallen(node);
         let id = self.tree.nodes[node as usize].id;
         self.rejections.push(Record { position: body.position, node, id, violation });
         // What a block holds that was known beforehand, no body in the input changes.
@@ -245,7 +264,7 @@ impl<R: HeaderRules> BlockTree<R> {
             return;
         }
         if !violation.rule().is_mutation() {
-            if self.bodies(node).nth(1).is_some() {
+            if self.nth_body(node, 1).is_some() {
                 self.condemned.entry(node).or_insert(violation);
             }
             self.fell(node, flag::CONDEMNED, flag::BELOW_REJECTED);

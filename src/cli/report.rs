@@ -435,9 +435,10 @@ impl Report {
                 writeln!(out, "skipped: {}, {} bytes more", file.path, file.skipped_more_bytes)?;
             }
             if let Some(torn) = &file.torn {
+                let what = if self.is_ledger() { "record" } else { "header" };
                 writeln!(
                     out,
-                    "torn: {}, offset {}: the last {} bytes are no whole header",
+                    "torn: {}, offset {}: the last {} bytes are no whole {what}",
                     file.path, torn.offset, torn.bytes
                 )?;
             }

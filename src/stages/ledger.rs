@@ -329,13 +329,14 @@ impl Judge<'_, '_> {
     fn connect(&mut self, judged: JudgedBody) -> Result<bool, Error> {
         let block = judged.body.block;
         let mut candidate = Some(judged);
+        let mut reader = self.bodies.reader();
         while let Some(JudgedBody { body, bytes, verdict }) = candidate.take() {
             self.tree.judged(&body, verdict);
             if verdict.is_ok() {
                 return self.apply(&body, &bytes);
             }
             // A header may have another body that fits it; nearly none has.
-            candidate = self.other_body(block)?;
+            candidate = self.other_body(block, &mut reader)?;
         }
         Ok(false)
     }
@@ -373,15 +374,20 @@ impl Judge<'_, '_> {
     }
 
     /// The next body of a block whose bodies so far do not fit it.
-    fn other_body(&mut self, block: u32) -> Result<Option<JudgedBody>, Error> {
+    fn other_body(
+        &self,
+        block: u32,
+        reader: &mut BodyReader<'_>,
+    ) -> Result<Option<JudgedBody>, Error> {
         let Some(body) = self.tree.body(block).filter(|_| !self.tree.is_condemned(block)) else {
             return Ok(None);
         };
         let id = self.tree.id(block);
-        let bytes = read_body(&mut self.bodies.reader(), &body, id)?;
+        let bytes = read_body(reader, &body, id)?;
         let known = if self.tree.is_sound(&body) { Known::Sound } else { Known::Nothing };
         let read = ReadBody { task: Task { body, id, known }, bytes };
         let mut body_judge = BodyJudge::new(self.params, self.backend);
+        self.stopped()?;
         Ok(self.pool.install(|| body_judge.judge(vec![read])).pop())
     }
 

@@ -1,4 +1,4 @@
-//! What several test files need: the public data, the software adapter, mined chains.
+//! What several test files need: the public data, the software adapter, mined chains and ledgers.
 //!
 //! A test that lacks something says so on stderr, where the harness does not swallow it, and
 //! passes; `BLOCKMILL_REQUIRE_DATA=1` and `BLOCKMILL_REQUIRE_GPU=1` turn that into a failure.
@@ -8,6 +8,7 @@
 pub mod chain;
 pub mod faulty;
 pub mod judge;
+pub mod ledger;
 pub mod messages;
 pub mod oracle;
 pub mod program;
