@@ -202,8 +202,19 @@ fn level_is_possible(level: Option<Level>, inputs: &Inputs) -> Result<(), Error>
 
 fn status_line(progress: Arc<Progress>, total: Option<u64>) -> Status {
     Status::start(move |elapsed| {
-        let bytes = progress.bytes.load(Relaxed);
         let blocks = progress.blocks.load(Relaxed);
+        let height = grouped(progress.height.load(Relaxed));
+        let bodies = progress.bodies.load(Relaxed);
+        if bodies > 0 {
+            let left = blocks.saturating_sub(bodies) as f64 * elapsed / bodies as f64;
+            let percent = 100.0 * bodies as f64 / blocks.max(1) as f64;
+            let (bodies, blocks) = (grouped(bodies), grouped(blocks));
+            let left = duration(left);
+            return format!(
+                "height {height} · {bodies} of {blocks} bodies · {percent:.0} %, {left} left"
+            );
+        }
+        let bytes = progress.bytes.load(Relaxed);
         let rate = blocks as f64 / elapsed;
         let read = match total.filter(|&total| total > 0) {
             Some(total) => {
@@ -213,7 +224,6 @@ fn status_line(progress: Arc<Progress>, total: Option<u64>) -> Status {
             }
             None => format!("{} bytes read", scaled(bytes as f64)),
         };
-        let height = grouped(progress.height.load(Relaxed));
         let blocks = grouped(blocks);
         format!("height {height} · {blocks} headers · {} headers/s · {read}", scaled(rate))
     })

@@ -14,8 +14,8 @@ use super::reference::IV;
 /// Headers a task takes at once: long enough to hide the cost of handing it over.
 const HEADERS_PER_TASK: usize = 512;
 
-/// Messages a task takes at once.
-const MESSAGES_PER_TASK: usize = 128;
+/// The bytes of messages that a task takes at once, about.
+const MESSAGE_BYTES_PER_TASK: usize = 16 << 10;
 
 /// Trees of fewer leaves than this are hashed by one thread; larger ones level by level by all.
 const TREE_LEAVES_PER_TASK: usize = 1024;
@@ -92,10 +92,12 @@ impl Backend for Cpu {
 
     fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
         assert_eq!(messages.len(), digests.len(), "one digest per message");
+        let average = messages.bytes().len() / messages.len().max(1);
+        let per_task = (MESSAGE_BYTES_PER_TASK / average.max(1)).clamp(1, 128);
         self.pool.install(|| {
             digests
                 .par_iter_mut()
-                .with_min_len(MESSAGES_PER_TASK)
+                .with_min_len(per_task)
                 .enumerate()
                 .for_each(|(index, digest)| *digest = hash_message(function, messages.get(index)));
         });

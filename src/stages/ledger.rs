@@ -313,6 +313,7 @@ impl Judge<'_, '_> {
             |batch| batch.map(|batch| pool.install(|| body_judge.judge(batch))),
             |judged| {
                 for judged in judged? {
+                    self.progress.bodies.fetch_add(1, Relaxed);
                     if !take(self, judged)? {
                         return Ok(false);
                     }
