@@ -140,8 +140,9 @@ impl<'a> Block<'a> {
     /// The root that the header must name: RFC 6962 over the transactions' bytes, on the CPU.
     #[must_use]
     pub fn merkle_root(&self) -> Hash256 {
-        let hashes: Vec<_> = self.leaves.iter().map(|leaf| rfc6962::leaf_hash(leaf)).collect();
-        rfc6962::root(&hashes)
+        let mut frontier = rfc6962::Frontier::default();
+        self.leaves.iter().for_each(|leaf| frontier.push(rfc6962::leaf_hash(leaf)));
+        frontier.root()
     }
 }
 

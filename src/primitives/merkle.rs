@@ -18,6 +18,27 @@ impl Trees {
         Self { leaves: Vec::new(), ends: Vec::new() }
     }
 
+    /// A batch without trees that has room for so many leaves.
+    #[must_use]
+    pub fn with_capacity(leaves: usize) -> Self {
+        Self { leaves: Vec::with_capacity(leaves), ends: Vec::new() }
+    }
+
+    /// Adds leaves to trees that [`Trees::close`] tells apart later.
+    pub fn extend_leaves(&mut self, leaves: &[Hash256]) {
+        self.leaves.extend_from_slice(leaves);
+    }
+
+    /// Ends a tree of the next `leaves` that were added without a tree.
+    ///
+    /// # Panics
+    /// If there are fewer, or `leaves` is zero.
+    pub fn close(&mut self, leaves: usize) {
+        let end = self.ends.last().copied().unwrap_or(0) + leaves;
+        assert!(leaves > 0 && end <= self.leaves.len(), "a Merkle tree has at least one leaf");
+        self.ends.push(end);
+    }
+
     /// Adds a tree.
     ///
     /// # Panics

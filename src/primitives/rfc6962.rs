@@ -20,16 +20,9 @@ pub fn leaf_hash(leaf: &[u8]) -> Hash256 {
 /// The root over leaf hashes; that of no leaves is the SHA-256 of nothing.
 #[must_use]
 pub fn root(leaf_hashes: &[Hash256]) -> Hash256 {
-    if leaf_hashes.is_empty() {
-        return Hash256::from_bytes(Sha256::digest([]).into());
-    }
-    // The RFC splits at the largest power of two below the number of leaves. Pairing neighbours and
-    // letting an odd last one rise builds the same tree from below.
-    let mut level = leaf_hashes.to_vec();
-    while level.len() > 1 {
-        level = level.chunks(2).map(node_hash).collect();
-    }
-    level[0]
+    let mut frontier = Frontier::default();
+    leaf_hashes.iter().for_each(|leaf| frontier.push(*leaf));
+    frontier.root()
 }
 
 /// The tree over a growing list of leaves: it knows the root at any time and keeps no leaf.
@@ -52,7 +45,7 @@ impl Frontier {
         let mut node = leaf_hash;
         for _ in 0..self.size.trailing_ones() {
             let left = self.peaks.pop().expect("a peak for each bit");
-            node = node_hash(&[left, node]);
+            node = node_hash(&left, &node);
         }
         self.peaks.push(node);
         self.size += 1;
@@ -62,14 +55,15 @@ impl Frontier {
     #[must_use]
     pub fn root(&self) -> Hash256 {
         let mut peaks = self.peaks.iter().rev().copied();
-        let Some(last) = peaks.next() else { return root(&[]) };
-        peaks.fold(last, |right, left| node_hash(&[left, right]))
+        let Some(last) = peaks.next() else {
+            return Hash256::from_bytes(Sha256::digest([]).into());
+        };
+        peaks.fold(last, |right, left| node_hash(&left, &right))
     }
 }
 
-/// The hash of two neighbours, or an odd last one as it is.
-fn node_hash(pair: &[Hash256]) -> Hash256 {
-    let [left, right] = pair else { return pair[0] };
+/// The hash of two neighbours.
+fn node_hash(left: &Hash256, right: &Hash256) -> Hash256 {
     let node = Sha256::new().chain_update(NODE).chain_update(left.as_bytes());
     Hash256::from_bytes(node.chain_update(right.as_bytes()).finalize().into())
 }
@@ -134,7 +128,7 @@ mod tests {
             _ => {
                 let split = leaves.len().next_power_of_two() / 2;
                 let (left, right) = leaves.split_at(split);
-                node_hash(&[by_definition(left), by_definition(right)])
+                node_hash(&by_definition(left), &by_definition(right))
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Many blocks at a time: all leaves, ids and trees of a batch go to the backend together, and all
 //! signatures into few equations. The verdict on a block is that of the block alone.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use rayon::prelude::*;
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 use crate::chain::Body;
 use crate::compute::Backend;
 use crate::ledger::{Block, BodyRules, MAGIC, Params, Transaction};
-use crate::primitives::{Hash256, HashFunction, Messages, Trees, rfc6962};
+use crate::primitives::{Hash256, HashFunction, Messages, Trees, rfc6962, sha256d};
 use crate::signature::{InvalidSignature, KeptItem, PublicKey, verify_batch_kept};
 use crate::verdict::Violation;
 
@@ -131,13 +132,13 @@ impl<'a> BodyJudge<'a> {
         let checked: Vec<_> = if was_wrong {
             // One wrong digest makes all of the batch doubtful.
             self.backend.was_wrong("a Merkle root or a transaction id of a body was wrong".into());
-            first.par_iter().map(|open| self.check_tree(open, &self.host_digests(open))).collect()
+            first.par_iter().map(|open| self.check_on_host(open)).collect()
         } else {
             right.into_iter().map(|(verdict, _)| verdict).collect()
         };
         // A device has seen what a header names by the time another body of it comes.
-        let on_host = |open: &Open<'_>| self.check_tree(open, &self.host_digests(open));
-        let checked_repeated: Vec<_> = repeated.par_iter().map(on_host).collect();
+        let checked_repeated: Vec<_> =
+            repeated.par_iter().map(|open| self.check_on_host(open)).collect();
         let all = first.into_iter().zip(checked).chain(repeated.into_iter().zip(checked_repeated));
         let mut all: Vec<_> = all.collect();
         all.sort_unstable_by_key(|(open, _)| open.index);
@@ -149,50 +150,75 @@ impl<'a> BodyJudge<'a> {
     /// What the backend's digests say of a block. No block is rejected on a device's word alone: then
     /// the host computes them again, and says whether the device was wrong.
     fn confirm(&self, open: &Open<'_>, digests: &Digests) -> (Result<(), Violation>, bool) {
-        let verdict = self.check_tree(open, digests);
-        if verdict.is_ok() {
+        let asked = Cell::new(false);
+        let verdict = self.check_tree(open, digests, &asked);
+        if verdict.is_ok() && !asked.get() {
             return (verdict, false);
         }
         let right = self.host_digests(open);
-        (self.check_tree(open, &right), right != *digests)
+        (self.check_tree(open, &right, &asked), right != *digests)
     }
 
-    fn check_tree(&self, open: &Open<'_>, digests: &Digests) -> Result<(), Violation> {
+    /// `asked` is set if the digests looked as if two ids were equal, whether or not they are.
+    fn check_tree(
+        &self,
+        open: &Open<'_>,
+        digests: &Digests,
+        asked: &Cell<bool>,
+    ) -> Result<(), Violation> {
         BodyRules::new(self.params).check_merkle_root(&open.block, digests.root)?;
-        check_repeated_ids(&digests.ids)
+        check_repeated_ids(&digests.ids, |index| {
+            asked.set(true);
+            self.host_id(open.block.leaves()[index as usize])
+        })
+    }
+
+    /// What the host's own digests say of a block.
+    fn check_on_host(&self, open: &Open<'_>) -> Result<(), Violation> {
+        self.check_tree(open, &self.host_digests(open), &Cell::new(false))
+    }
+
+    fn host_id(&self, leaf: &[u8]) -> Hash256 {
+        let mut message = self.domain();
+        message.extend_from_slice(unsigned(leaf));
+        sha256d(&message)
     }
 
     fn host_digests(&self, open: &Open<'_>) -> Digests {
-        let ids = open.block.leaves().iter().map(|leaf| {
-            let mut message = self.domain();
-            message.extend_from_slice(unsigned(leaf));
-            crate::primitives::sha256d(&message)
-        });
+        let ids = open.block.leaves().iter().map(|leaf| self.host_id(leaf).low_u64());
         Digests { root: open.block.merkle_root(), ids: ids.collect() }
     }
 
     /// Roots and ids of many blocks, from the backend.
     fn digests(&self, open: &[Open<'_>]) -> Vec<Digests> {
         let leaves = || open.iter().flat_map(|open| open.block.leaves().iter().copied());
+        let count = leaves().count();
         let domain = self.domain();
-        let leaf_hashes = self.hash_all(HashFunction::Sha256, leaves(), |leaf| [&[0], leaf]);
-        let ids = self.hash_all(HashFunction::Sha256d, leaves(), |leaf| [&domain, unsigned(leaf)]);
-        let (mut trees, mut at) = (Trees::new(), 0);
-        let with_leaves = || open.iter().filter(|open| open.block.count() > 0);
-        for open in with_leaves() {
-            let count = open.block.leaves().len();
-            trees.push(&leaf_hashes[at..at + count]);
-            at += count;
-        }
-        drop(leaf_hashes);
+        let mut ids = Vec::with_capacity(count);
+        self.hash_all(
+            HashFunction::Sha256d,
+            leaves(),
+            |leaf| [&domain, unsigned(leaf)],
+            |digests| ids.extend(digests.iter().map(Hash256::low_u64)),
+        );
+        let mut trees = Trees::with_capacity(count);
+        let sizes = open.iter().map(|open| open.block.leaves().len());
+        self.hash_all(
+            HashFunction::Sha256,
+            leaves(),
+            |leaf| [&[0], leaf],
+            |digests| trees.extend_leaves(digests),
+        );
+        sizes.clone().filter(|size| *size > 0).for_each(|size| trees.close(size));
         let mut roots = vec![Hash256::ZERO; trees.len()];
         self.backend.rfc6962_roots(&trees, &mut roots);
+        drop(trees);
         let (mut roots, mut ids) = (roots.into_iter(), ids.into_iter());
-        let digests = open.iter().map(|open| match open.block.leaves().len() {
+        let digests = sizes.map(|size| match size {
             0 => Digests { root: rfc6962::root(&[]), ids: Vec::new() },
-            count => Digests {
+            size => Digests {
                 root: roots.next().expect("one root per tree"),
-                ids: ids.by_ref().take(count).collect(),
+                ids: ids.by_ref().take(size).collect(),
             },
         });
         digests.collect()
@@ -204,13 +230,14 @@ impl<'a> BodyJudge<'a> {
         function: HashFunction,
         leaves: impl Iterator<Item = &'b [u8]>,
         parts: impl Fn(&'b [u8]) -> [&'b [u8]; 2],
-    ) -> Vec<Hash256> {
+        mut take: impl FnMut(&[Hash256]),
+    ) {
         let mut digests = Vec::new();
         let mut messages = Messages::new();
         let mut hash = |messages: &mut Messages| {
-            let done = digests.len();
-            digests.resize(done + messages.len(), Hash256::ZERO);
-            self.backend.hash_messages(function, messages, &mut digests[done..]);
+            digests.resize(messages.len(), Hash256::ZERO);
+            self.backend.hash_messages(function, messages, &mut digests);
+            take(&digests);
             messages.clear();
         };
         for leaf in leaves {
@@ -220,7 +247,6 @@ impl<'a> BodyJudge<'a> {
             }
         }
         hash(&mut messages);
-        digests
     }
 
     /// What stands before a transaction in its signed bytes.
@@ -313,7 +339,8 @@ struct Open<'a> {
 #[derive(PartialEq, Eq)]
 struct Digests {
     root: Hash256,
-    ids: Vec<Hash256>,
+    /// A part of each transaction's id: a block can have a million of them.
+    ids: Vec<u64>,
 }
 
 /// A signature to judge.
@@ -351,33 +378,31 @@ fn keep(verdict: Result<(), Violation>, place: &mut Result<(), Violation>) -> bo
     verdict.is_ok()
 }
 
-/// No two transactions of a block have one id.
-fn check_repeated_ids(ids: &[Hash256]) -> Result<(), Violation> {
-    // Short and in order: equal ids become neighbours. Few blocks have equal prefixes by chance.
-    let mut sorted: Vec<_> = ids.iter().map(Hash256::low_u64).zip(0u32..).collect();
+/// No two transactions of a block have one id. `low` is a part of each id; `id` gives the whole, right
+/// one.
+fn check_repeated_ids(low: &[u64], id: impl Fn(u32) -> Hash256) -> Result<(), Violation> {
+    // In order, equal ids become neighbours. Few blocks have equal parts by chance.
+    let mut sorted: Vec<_> = low.iter().copied().zip(0u32..).collect();
     sorted.sort_unstable();
-    let mut first: Option<(u32, u32)> = None;
+    let mut first: Option<(u32, u32, Hash256)> = None;
     for run in sorted.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
         let mut seen: HashMap<Hash256, u32> = HashMap::new();
         for &(_, index) in run {
-            match seen.get(&ids[index as usize]) {
-                Some(&earlier) if first.is_none_or(|(lowest, _)| index < lowest) => {
-                    first = Some((index, earlier));
-                }
-                Some(_) => {}
+            if first.is_some_and(|(lowest, ..)| lowest < index) {
+                break;
+            }
+            let id = id(index);
+            match seen.get(&id) {
+                Some(&earlier) => first = Some((index, earlier, id)),
                 None => {
-                    seen.insert(ids[index as usize], index);
+                    seen.insert(id, index);
                 }
             }
         }
     }
-    match first {
-        None => Ok(()),
-        Some((transaction, earlier)) => {
-            let id = ids[transaction as usize];
-            Err(Violation::BadTxnsDuplicate { transaction, earlier, id })
-        }
-    }
+    first.map_or(Ok(()), |(transaction, earlier, id)| {
+        Err(Violation::BadTxnsDuplicate { transaction, earlier, id })
+    })
 }
 
 /// Keys of accounts, decoded once and kept, as many as memory allows.
