@@ -596,6 +596,9 @@ fn a_terminal_is_asked_and_does_not_echo() {
     assert!(shown.contains("code=0") && shown.contains("public key"), "{shown}");
     let wrong = on_a_terminal(&folder, &command("show k"), &[(ask, "another\r")]);
     assert!(wrong.contains("code=5") && wrong.contains("passphrase is wrong"), "{wrong}");
+    // A program that is only attached to a terminal is not to wait for it.
+    let unwatched = on_a_terminal(&folder, &command("show k </dev/null 2>&1 | cat"), &[]);
+    assert!(unwatched.contains("no terminal to ask"), "{unwatched}");
     for screen in [differ, empty, interrupted, made, shown, wrong] {
         assert!(!screen.contains("corr") && !screen.contains("another"), "{screen}");
         // And the terminal echoes again afterwards.

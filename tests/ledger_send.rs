@@ -222,11 +222,14 @@ fn whoever_holds_the_file_is_waited_for() {
     let to = account(4);
     let mut command = folder.command(1, &["--to", &to, "--amount", "1"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(child.try_wait().expect("a child").is_none(), "it did not wait");
-    let reader = File::open(folder.path("w")).expect("the file");
-    assert!(reader.try_lock_shared().is_err(), "a reader would see half a line");
-    drop(queue);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| folder.read().expect("a sound file").len());
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(child.try_wait().expect("a child").is_none(), "the sender did not wait");
+        assert!(!reader.is_finished(), "the reader did not wait");
+        drop(queue);
+        assert!(reader.join().expect("a count") <= 1);
+    });
     assert!(child.wait().expect("it ends").success());
 }
 

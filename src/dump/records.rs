@@ -290,7 +290,7 @@ mod tests {
         struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
         impl Write for Shared {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.lock().expect("not poisoned").write(bytes)
+                self.0.lock().map_err(|_| io::Error::other("poisoned"))?.write(bytes)
             }
             fn flush(&mut self) -> io::Result<()> {
                 Ok(())
