@@ -228,6 +228,11 @@ fn what_openssl_writes_is_read_or_refused_with_a_reason() {
         let refused = folder.key(&["show", "other"]);
         assert_eq!(refused.code, 5);
         assert!(refused.stderr.contains("not of Ed25519"), "{refused:?}");
+        // Nor is it the passphrase's fault when it is locked.
+        let lock = ["pkcs8", "-topk8", "-in", "other", "-out", "locked", "-passout", "file:pw"];
+        assert_eq!(folder.openssl(&lock).code, 0);
+        let refused = folder.key(&["show", "locked", "--passphrase-file", "pw"]);
+        assert!(refused.stderr.contains("not of Ed25519"), "{refused:?}");
     }
     folder.openssl(&["pkey", "-in", "plain", "-pubout", "-out", "public"]);
     set_mode(&folder.path("public"), 0o600);
@@ -563,8 +568,9 @@ fn on_a_terminal(folder: &Folder, command: &str, dialogue: &[(&str, &str)]) -> S
         std::thread::sleep(std::time::Duration::from_millis(300));
         keyboard.write_all(answer.as_bytes()).expect("typed");
     }
-    until(None);
+    // Whoever asks for more than that finds the keyboard gone.
     drop(keyboard);
+    until(None);
     let _ = child.wait();
     String::from_utf8(shown).expect("text")
 }

@@ -526,9 +526,10 @@ fn torn_and_other_files_are_errors_that_say_so() {
         assert_eq!(code, 3);
     }
     // As long as a line may be, of blanks before its end.
-    let blanks = " ".repeat(LINE_LEN_MAX - good.len());
-    fs::write(folder.path("w"), good.replace("}\n", &format!("{blanks}}}\n"))).expect("a file");
+    let filled = |len: usize| good.replace("}\n", &format!("{}}}\n", " ".repeat(len - good.len())));
+    fs::write(folder.path("w"), filled(LINE_LEN_MAX)).expect("a file");
     assert_eq!(folder.read().expect("a sound file").len(), 1);
+    assert!(folder.error_of(filled(LINE_LEN_MAX + 1)).0.contains("longer than 16384 bytes"));
     let file = File::create(folder.path("w")).expect("the file");
     file.set_len(1 << 34).expect("a hole");
     assert!(folder.read().expect_err("too long").to_string().contains("longer than 268435456"));
