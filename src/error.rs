@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::chain::file::ChainFileError;
 use crate::keys::KeyError;
 
 /// A failure, by what the user can do about it.
@@ -65,6 +66,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A chain file cannot be used.
+    #[error("{}: {source}", path.display())]
+    ChainFile {
+        /// The file as the user named it.
+        path: PathBuf,
+        /// Why.
+        source: ChainFileError,
+    },
     /// The user ended the work.
     #[error("interrupted")]
     Interrupted,
@@ -99,6 +108,12 @@ impl Error {
             Self::Spool(_) => "spool",
             Self::Output(_) => "output",
             Self::Unwritable { .. } => "unwritable",
+            Self::ChainFile { source, .. } => match source {
+                ChainFileError::Damaged { .. } => "damaged-chain-file",
+                ChainFileError::NotAChainFile(_) => "not-recognised",
+                ChainFileError::Locked => "locked",
+                ChainFileError::Io(_) | ChainFileError::Poisoned => "chain-file",
+            },
             Self::Interrupted => "interrupted",
         }
     }
@@ -116,16 +131,26 @@ impl Error {
             | Self::Spool(_)
             | Self::Output(_)
             | Self::Unwritable { .. } => 5,
+            Self::ChainFile { source, .. } => match source {
+                ChainFileError::Damaged { .. } | ChainFileError::NotAChainFile(_) => 3,
+                ChainFileError::Io(_) | ChainFileError::Locked | ChainFileError::Poisoned => 5,
+            },
             Self::Interrupted => 130,
         }
     }
 
     /// The place in the input, if there is one.
     #[must_use]
-    pub const fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<Place> {
         match self {
-            Self::Unreadable { place, .. } | Self::NotRecognised { place, .. } => Some(place),
-            Self::Usage { place, .. } | Self::NothingConnects { place, .. } => place.as_ref(),
+            Self::ChainFile { path, source: ChainFileError::Damaged { offset, .. } } => {
+                Some(Place { path: path.clone(), offset: *offset })
+            }
+            Self::ChainFile { path, .. } => Some(Place { path: path.clone(), offset: 0 }),
+            Self::Unreadable { place, .. } | Self::NotRecognised { place, .. } => {
+                Some(place.clone())
+            }
+            Self::Usage { place, .. } | Self::NothingConnects { place, .. } => place.clone(),
             Self::Device(_)
             | Self::Key { .. }
             | Self::Spool(_)

@@ -3,20 +3,20 @@
 //! The way of the data, one module after the other:
 //!
 //! ```text
-//! dump  ->  stages  ->  compute  ->  chain (with the rules of bitcoin)  ->  verdict
-//! files     order       hashing      tree of headers                        rule ids, evidence
+//! dump  ->  stages  ->  compute  ->  chain (rules of bitcoin, ledger)  ->  verdict
+//! files     order       hashing      tree of blocks, chain file            rule ids, evidence
 //! ```
 //!
-//! - [`dump`] turns files, directories and pipes into batches of headers.
+//! - [`dump`] turns files, directories and pipes into batches of headers, and reads bodies again.
 //! - [`stages`] is the pipeline: the only module that knows the order of the work.
 //! - [`compute`] hashes, on the CPU or on a device that is never believed.
-//! - [`chain`] holds the tree of headers and knows the branch with the most work; [`bitcoin`] holds
-//!   the rules by which a header is judged.
+//! - [`chain`] holds the tree of blocks, knows the branch with the most work, and keeps it in an
+//!   append-only file; [`bitcoin`] and [`ledger`] hold the rules by which blocks are judged.
 //! - [`verdict`] names rules and evidence; [`Error`] is what keeps blockmill from judging.
-//! - [`signature`] is Ed25519 under one written rule; [`ledger`] holds the ledger's rules, being built.
-//! - [`keys`] keeps the secret keys that sign for a ledger's accounts.
+//! - [`signature`] is Ed25519 under one written rule, [`keys`] the file of a secret key.
 //! - [`primitives`] are the values that all of them share.
-//! - `miner` searches nonces (feature `mine`), [`mod@bench`] compares backends, [`cli`] is the program.
+//! - `miner` searches nonces and mines blocks (feature `mine`), [`mod@bench`] compares backends, [`cli`]
+//!   is the program.
 //!
 //! Dependencies flow downward: `primitives` knows nobody, `verdict` only `primitives`, and nobody
 //! knows `cli`.
@@ -36,6 +36,7 @@ pub mod ledger;
 #[cfg(feature = "mine")]
 pub mod miner;
 mod new_file;
+mod positioned;
 pub mod primitives;
 pub mod signature;
 pub mod stages;

@@ -319,12 +319,37 @@ fn arguments_that_make_no_sense_exit_2() {
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
         assert!(!folder.path("w").exists(), "{arguments:?}");
     }
-    let mut chain = blockmill(folder.0.path());
-    chain.args(["ledger", "send", "--pending", "w", "--key", "1", "--chain", "c"]).args(transfer);
-    folder.refused(&run(&mut chain, b""), 2, "--chain", b"");
     let mut other = blockmill(folder.0.path());
     other.args(["ledger", "send", "--pending", "w", "--key", "1", "--params", "1"]).args(transfer);
     folder.refused(&run(&mut other, b""), 2, "error: 1: ", b"");
+}
+
+/// What is mined no longer waits, and counts as the chain has it.
+#[cfg(feature = "mine")]
+#[test]
+fn a_chain_file_tells_balance_and_nonce() {
+    let folder = Folder::new();
+    for amount in ["100", "200"] {
+        assert_eq!(folder.pay(1, amount, &["--fee", "5"]).code, 0);
+    }
+    let mut mine = blockmill(folder.0.path());
+    mine.args(["mine", "--chain", "c", "--params", "p.toml", "--transactions", "w"]);
+    let ran =
+        run(mine.args(["--reward-to", &account(3), "--backend", "cpu", "--blocks", "1"]), b"");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let send = |key: u8, arguments: &[&str]| {
+        let mut command = blockmill(folder.0.path());
+        command.args(["ledger", "send", "--pending", "w", "--chain", "c", "--key"]);
+        command.args([&key.to_string(), "--to", &account(2), "--amount"]);
+        run(command.args(arguments), b"")
+    };
+    assert_eq!(send(4, &["300"]).code, 0);
+    let before = fs::read(folder.path("w")).expect("the file");
+    folder.refused(&send(4, &["1"]), 2, "the account has 0: 300, and 300", &before);
+    folder.refused(&send(1, &["1", "--nonce", "1"]), 2, "--nonce 1 is used up", &before);
+    folder.refused(&send(1, &["999691"]), 2, "the account has 999690", &before);
+    assert_eq!(send(1, &["999690"]).code, 0);
+    assert_eq!(folder.nonces(1), [0, 1, 2]);
 }
 
 #[test]

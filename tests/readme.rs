@@ -34,8 +34,8 @@ fn checkout() -> &'static Path {
 
 #[test]
 fn the_main_job() {
-    let printed = printed(&["validate", "fixtures/regtest.hdr"], checkout(), 0);
-    assert_eq!(printed, shown_after("-- validate fixtures/regtest.hdr"));
+    let printed = printed(&["validate", "fixtures/demo.dump"], checkout(), 0);
+    assert_eq!(printed, shown_after("-- validate fixtures/demo.dump"));
 }
 
 #[test]
@@ -56,6 +56,17 @@ fn the_nonce_of_the_genesis_header() {
     let command = readme.lines().find(|line| line.starts_with("blockmill grind")).expect("one");
     let arguments: Vec<_> = command.split(' ').skip(1).collect();
     assert_eq!(printed(&arguments, checkout(), 0), shown_after(command));
+}
+
+#[cfg(feature = "mine")]
+#[test]
+fn the_generated_dump() {
+    let readme = include_str!("../README.md");
+    let start = "blockmill ledger generate";
+    let command = readme.lines().find(|line| line.starts_with(start)).expect("one");
+    let arguments: Vec<_> = command.split(' ').skip(1).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(printed(&arguments, folder.path(), 0), shown_after(command));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::verdict::{Position, Rejection, Violation};
 
 use super::ending::NodeSet;
 use super::header_tree::{HeaderRules, HeaderTree};
-use super::node::{NONE, NOT_IN_INPUT, State};
+use super::node::{Ancestor, NONE, NOT_IN_INPUT, State};
 use super::rejections::{Record, Rejections};
 use super::{BlockCounts, Outcome};
 
@@ -38,6 +38,12 @@ pub struct Body {
 }
 
 impl Body {
+    /// The body of a block that is not in the input.
+    #[must_use]
+    pub const fn outside(block: u32, height: u32) -> Self {
+        Self { block, height: Some(height), position: NOT_IN_INPUT, copy: None }
+    }
+
     /// Whether another body of the same header came before it.
     #[must_use]
     pub const fn is_repeated(&self) -> bool {
@@ -87,6 +93,8 @@ pub struct BlockTree<R> {
     candidates: Option<Candidates>,
     /// The first bodies that break a rule.
     rejections: Rejections,
+    /// How many bodies at the front are rejected, of those blocks of which any are.
+    fallen: HashMap<u32, usize, RandomState>,
     /// What condemned those blocks that have several bodies.
     condemned: HashMap<u32, Violation, RandomState>,
     rejections_max: usize,
@@ -115,6 +123,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             children: None,
             candidates: None,
             rejections: Rejections::new(rejections_max),
+            fallen: HashMap::default(),
             condemned: HashMap::default(),
             rejections_max,
             tree: self,
@@ -137,11 +146,16 @@ impl<R: HeaderRules> BlockTree<R> {
         self.tree.nodes[block as usize].id
     }
 
+    /// The work of the branch up to a connected block.
+    #[must_use]
+    pub fn work(&self, block: u32) -> Work {
+        self.tree.block(block).work()
+    }
+
     /// The parent of a connected block, unless it is the start.
     #[must_use]
     pub fn parent(&self, block: u32) -> Option<u32> {
-        let parent = self.tree.nodes[block as usize].parent;
-        (parent != NONE).then_some(parent)
+        self.tree.parent(block)
     }
 
     /// The end of the branch with the most work among those on which no fault is known. Of equal ones
@@ -156,31 +170,16 @@ impl<R: HeaderRules> BlockTree<R> {
         candidates.next_while(|node| flags[node as usize] & flag::ANY != 0)
     }
 
-    /// The way from one block to another: blocks to take back, `from` first, then blocks to connect,
-    /// `to` last. Both are connected.
+    /// See [`HeaderTree::route`].
     #[must_use]
     pub fn route(&self, from: u32, to: u32) -> (Vec<u32>, Vec<u32>) {
-        let height = |node| self.tree.height(node).expect("both ends are connected");
-        let (mut back, mut forth) = (Vec::new(), Vec::new());
-        let (mut low, mut high) = (from, to);
-        while low != high {
-            if height(low) >= height(high) {
-                back.push(low);
-                low = self.tree.nodes[low as usize].parent;
-            } else {
-                forth.push(high);
-                high = self.tree.nodes[high as usize].parent;
-            }
-        }
-        forth.reverse();
-        (back, forth)
+        self.tree.route(from, to)
     }
 
     /// The first body of a block that was not rejected, if there is one.
     #[must_use]
     pub fn body(&self, block: u32) -> Option<Body> {
-        let mut bodies = self.bodies(block);
-        bodies.find(|body| self.fate(body) != Fate::Rejected)
+        self.nth_body(block, self.fallen.get(&block).copied().unwrap_or(0))
     }
 
     /// Whether a body has passed all rules on its own bytes.
@@ -195,19 +194,35 @@ impl<R: HeaderRules> BlockTree<R> {
         self.flags[block as usize] & flag::CONDEMNED != 0
     }
 
-    /// All bodies of a block in the order of the input.
-    fn bodies(&self, block: u32) -> impl Iterator<Item = Body> {
-        let height = match self.tree.nodes[block as usize].state {
+    /// A body of a block by its number among them, in the order of the input.
+    fn nth_body(&self, block: u32, number: usize) -> Option<Body> {
+        let node = &self.tree.nodes[block as usize];
+        let height = match node.state {
             State::Connected { height, .. } => Some(height),
             _ => None,
         };
-        let first = self.tree.nodes[block as usize].position;
-        let first = (first != NOT_IN_INPUT).then_some((None, first));
+        if node.position == NOT_IN_INPUT {
+            return None;
+        }
+        let Some(later) = number.checked_sub(1) else {
+            return Some(Body { block, height, position: node.position, copy: None });
+        };
         let start = self.copies_of.partition_point(|(node, _)| *node < block);
-        let later = self.copies_of[start..].iter().take_while(move |(node, _)| *node == block);
-        let later = later.map(|(_, copy)| (Some(*copy), self.copies[*copy as usize].1));
-        let all = first.into_iter().chain(later);
-        all.map(move |(copy, position)| Body { block, height, position, copy })
+        let (_, copy) = *self.copies_of.get(start + later).filter(|(node, _)| *node == block)?;
+        let position = self.copies[copy as usize].1;
+        Some(Body { block, height, position, copy: Some(copy) })
+    }
+
+    /// Counts the rejected bodies at the front of a block. What has fallen stays so, and nobody looks at
+    /// it again: a header may have a million bodies that do not fit it.
+    fn count_fallen(&mut self, block: u32) {
+        let mut fallen = self.fallen.get(&block).copied().unwrap_or(0);
+        while let Some(body) = self.nth_body(block, fallen)
+            && self.fate(&body) == Fate::Rejected
+        {
+            fallen += 1;
+        }
+        self.fallen.insert(block, fallen);
     }
 
     fn fate(&self, body: &Body) -> Fate {
@@ -224,19 +239,32 @@ impl<R: HeaderRules> BlockTree<R> {
         }
     }
 
+    /// Whether the block, with its body, was known before the input.
+    #[must_use]
+    pub const fn is_known(&self, block: u32) -> bool {
+        block < self.tree.known
+    }
+
+    /// An accepted block by its number.
+    #[must_use]
+    pub fn block(&self, number: u32) -> Ancestor<'_> {
+        self.tree.block(number)
+    }
+
     /// Learns what the rules on a body's own bytes, or the state before it, say of it.
     pub fn judged(&mut self, body: &Body, verdict: Result<(), Violation>) {
         let Err(violation) = verdict else { return self.set_fate(body, Fate::Sound) };
         let node = body.block;
         self.set_fate(body, Fate::Rejected);
+        self.count_fallen(node);
         let id = self.tree.nodes[node as usize].id;
         self.rejections.push(Record { position: body.position, node, id, violation });
-        // What the start holds is known beforehand, whatever bodies there are of it.
-        if node == Self::START {
+        // What a block holds that was known beforehand, no body in the input changes.
+        if self.is_known(node) {
             return;
         }
         if !violation.rule().is_mutation() {
-            if self.bodies(node).nth(1).is_some() {
+            if self.nth_body(node, 1).is_some() {
                 self.condemned.entry(node).or_insert(violation);
             }
             self.fell(node, flag::CONDEMNED, flag::BELOW_REJECTED);
@@ -286,12 +314,14 @@ impl<R: HeaderRules> BlockTree<R> {
             };
             Body { block, height, position, copy }
         };
-        // Blocks are numbered in the order of the input, but for the start, which is known before.
-        let start = Some(Self::START).into_iter();
-        let start = start.filter(|_| nodes[Self::START as usize].position != NOT_IN_INPUT);
-        let rest = Self::START + 1..=self.tree.last();
+        // Blocks are numbered in the order of the input, but for those that were known before.
+        let position = |block: u32| nodes[block as usize].position;
+        let mut known: Vec<_> =
+            (0..self.tree.known).filter(|&block| position(block) != NOT_IN_INPUT).collect();
+        known.sort_unstable_by_key(|&block| position(block));
+        let rest = self.tree.known..=self.tree.last();
         let first = move |block: u32| body(block, nodes[block as usize].position, None);
-        let merged = merge(start.map(first), rest.map(first));
+        let merged = merge(known.into_iter().map(first), rest.map(first));
         let later = self.copies.iter().zip(0..);
         merge(
             merged,
@@ -428,7 +458,8 @@ impl Candidates {
         let nodes = 0..u32::try_from(tree.nodes.len()).expect("node numbers are u32");
         let mut order: Vec<_> = nodes.filter(|&node| work(node).is_some()).collect();
         order.sort_unstable_by_key(|&node| {
-            (Reverse(work(node).unwrap_or(Work::ZERO)), tree.nodes[node as usize].position)
+            let came = (node >= tree.known, tree.nodes[node as usize].position);
+            (Reverse(work(node).unwrap_or(Work::ZERO)), came)
         });
         Self { order, at: 0 }
     }

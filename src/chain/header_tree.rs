@@ -78,6 +78,8 @@ pub struct HeaderTree<R> {
     pub(super) copies: Option<Vec<(u32, Position)>>,
     pub(super) rejections: Rejections,
     pub(super) best: u32,
+    /// How many nodes were known before the input: the first ones.
+    pub(super) known: u32,
     pub(super) connected: u64,
     pub(super) duplicates: u64,
     pub(super) seen: u64,
@@ -112,6 +114,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             copies: None,
             rejections: Rejections::new(rejections_max),
             best: START,
+            known: START + 1,
             connected: 0,
             duplicates: 0,
             seen: 0,
@@ -146,17 +149,85 @@ impl<R: HeaderRules> HeaderTree<R> {
         &self.rules
     }
 
-    /// Takes the next header of the input.
+    /// Judges what comes by other rules, such as those of another clock.
+    pub fn set_rules(&mut self, rules: R) {
+        self.rules = rules;
+    }
+
+    /// An accepted block by its number.
+    #[must_use]
+    pub fn block(&self, number: u32) -> Ancestor<'_> {
+        Ancestor::new(&self.nodes, number)
+    }
+
+    /// The number of a block's parent, unless the tree begins with it.
+    #[must_use]
+    pub fn parent(&self, number: u32) -> Option<u32> {
+        let parent = self.nodes[number as usize].parent;
+        (parent != NONE).then_some(parent)
+    }
+
+    /// The way from one block to another: blocks to take back, `from` first, then blocks to connect,
+    /// `to` last. Both are connected.
+    #[must_use]
+    pub fn route(&self, from: u32, to: u32) -> (Vec<u32>, Vec<u32>) {
+        let height = |node| self.height(node).expect("both ends are connected");
+        let (mut back, mut forth) = (Vec::new(), Vec::new());
+        let (mut low, mut high) = (from, to);
+        while low != high {
+            if height(low) >= height(high) {
+                back.push(low);
+                low = self.nodes[low as usize].parent;
+            } else {
+                forth.push(high);
+                high = self.nodes[high as usize].parent;
+            }
+        }
+        forth.reverse();
+        (back, forth)
+    }
+
+    /// Takes a block that is known before the input, on top of others that are. Gives its number.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn insert_known(&mut self, header: &Header, id: Hash256) -> Result<u32, Violation> {
+        let hash = hash_id(&self.hasher, &id);
+        if let Some(known) = self.find(&id, hash) {
+            return Ok(known);
+        }
+        let parent_id = header.parent();
+        let parent = self.find(&parent_id, hash_id(&self.hasher, &parent_id));
+        let parent = parent.ok_or(Violation::BadPrevBlk { parent: parent_id })?;
+        let (version, time, bits) = (header.version(), header.time(), header.bits());
+        let block = Candidate { id, version, time, bits };
+        self.rules.check_alone(&block)?;
+        self.rules.check_in_context(&block, Ancestor::new(&self.nodes, parent))?;
+        let state = State::Waiting { next: NONE, child: NONE };
+        let position = NOT_IN_INPUT;
+        let node = self.push(Node { id, state, parent, version, time, bits, position }, hash);
+        self.known = node + 1;
+        let State::Connected { height, work } = self.nodes[parent as usize].state else {
+            unreachable!("what is known is connected")
+        };
+        self.connect(node, height + 1, work);
+        // It counts once the input brings it.
+        self.connected -= 1;
+        Ok(node)
+    }
+
+    /// Takes the next header of the input. Gives its number if it is new.
     ///
     /// # Panics
     /// After 2^32 - 2 headers, which is 300 GB of them.
-    pub fn insert(&mut self, header: &Header, id: Hash256, position: Position) {
+    pub fn insert(&mut self, header: &Header, id: Hash256, position: Position) -> Option<u32> {
         self.seen += 1;
         let hash = hash_id(&self.hasher, &id);
         let (version, time, bits) = (header.version(), header.time(), header.bits());
         let block = Candidate { id, version, time, bits };
         if let Some(known) = self.find(&id, hash) {
-            return self.repeat(known, &block, position);
+            self.repeat(known, &block, position);
+            return None;
         }
         let parent_id = header.parent();
         // Nearly always the parent is the header before.
@@ -179,7 +250,15 @@ impl<R: HeaderRules> HeaderTree<R> {
             None => self.wait_for_missing(parent_id, node),
         }
         self.adopt(id, node);
+        Some(node)
     }
+
+    /// The end of the branch with the most work so far.
+    #[must_use]
+    pub const fn best(&self) -> u32 {
+        self.best
+    }
+
     /// The number of the node pushed last.
     pub(super) fn last(&self) -> u32 {
         u32::try_from(self.nodes.len() - 1).expect("push keeps node numbers within u32")
@@ -236,7 +315,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     }
 
     fn connect(&mut self, node: u32, height: u32, parent_work: Work) {
-        let bits = self.nodes[node as usize].bits;
+        let Node { bits, position, .. } = self.nodes[node as usize];
         if self.last_work.0 != bits {
             self.last_work = (bits, block_work(bits));
         }
@@ -247,7 +326,8 @@ impl<R: HeaderRules> HeaderTree<R> {
         let State::Connected { work: most, .. } = best.state else {
             unreachable!("the best node is connected")
         };
-        let first_seen = self.nodes[node as usize].position < best.position;
+        // What was known before came first of all.
+        let first_seen = self.best >= self.known && position < best.position;
         if work > most || (work == most && first_seen) {
             self.best = node;
         }
@@ -326,7 +406,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     fn repeat(&mut self, node: u32, block: &Candidate, position: Position) {
         let known = &mut self.nodes[node as usize];
         if known.position == NOT_IN_INPUT {
-            return self.bring_start(block, position);
+            return self.bring_known(node, block, position);
         }
         if let Some(copies) = &mut self.copies {
             return copies.push((node, position));
@@ -344,18 +424,18 @@ impl<R: HeaderRules> HeaderTree<R> {
         }
     }
 
-    /// The start itself, which the tree knows beforehand, stands in the input. Its own bytes are
-    /// judged even where its place in the chain is trusted; what they say of time and difficulty is
-    /// not used, so that the order of the input makes no difference.
-    fn bring_start(&mut self, block: &Candidate, position: Position) {
+    /// A block that the tree knows beforehand stands in the input. The own bytes of a start are judged
+    /// even where its place in the chain is trusted; what they say of time and difficulty is not used,
+    /// so that the order of the input makes no difference.
+    fn bring_known(&mut self, node: u32, block: &Candidate, position: Position) {
         let is_genesis = self.rules.genesis().id() == block.id;
         match self.rules.check_alone(block) {
             Err(violation) if !is_genesis => {
                 let id = block.id;
-                self.rejections.push(Record { position, node: START, id, violation });
+                self.rejections.push(Record { position, node, id, violation });
             }
             _ => {
-                self.nodes[START as usize].position = position;
+                self.nodes[node as usize].position = position;
                 self.connected += 1;
             }
         }

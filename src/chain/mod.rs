@@ -3,6 +3,7 @@
 mod block_tree;
 mod common_rules;
 mod ending;
+pub mod file;
 mod header_tree;
 mod node;
 mod outcome;

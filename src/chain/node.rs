@@ -72,6 +72,21 @@ impl<'a> Ancestor<'a> {
         &self.nodes[self.node]
     }
 
+    /// The block id.
+    #[must_use]
+    pub fn id(&self) -> Hash256 {
+        self.get().id
+    }
+
+    /// The work of the branch up to it.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        match self.get().state {
+            State::Connected { work, .. } => work,
+            _ => unreachable!("ancestors are connected"),
+        }
+    }
+
     /// Whether only the id and the height are known: a start taken on trust.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
@@ -109,6 +124,15 @@ impl<'a> Ancestor<'a> {
     /// The block itself, its parent, and so on to the start.
     pub fn lineage(self) -> impl Iterator<Item = Self> {
         std::iter::successors(Some(self), Self::parent)
+    }
+
+    /// The median time of the block and the ten before it.  (Core: `GetMedianTimePast`.)
+    #[must_use]
+    pub fn median_time_past(self) -> u32 {
+        let mut times: Vec<_> =
+            self.lineage().take(super::MEDIAN_BLOCKS).map(|block| block.time()).collect();
+        times.sort_unstable();
+        times[times.len() / 2]
     }
 
     /// The block `steps` before it, unless the tree starts later.

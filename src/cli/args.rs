@@ -45,6 +45,9 @@ Exit codes (when several hold, the first of 130, 5, 4, 1, 3, 0):
 pub(super) enum Command {
     /// Judge a dump of blocks or headers by every rule of its network or ledger.
     Validate(ValidateArgs),
+    /// Mine blocks of a ledger into its chain file.
+    #[cfg(feature = "mine")]
+    Mine(MineArgs),
     /// Find the nonce of a block header.
     #[cfg(feature = "mine")]
     Grind(GrindArgs),
@@ -70,6 +73,8 @@ Examples:
       Hex lines from a pipe.
   blockmill validate --network params.toml ledger.dump
       The dump of a ledger, which must be the one with these parameters.
+  blockmill validate ledger.dump --to ledger.chain
+      What passes is kept in a chain file; the same command goes on from there.
   blockmill validate --format json dump/ | jq .tip
       A whole directory, as one JSON document.";
 
@@ -116,6 +121,15 @@ pub(super) struct ValidateArgs {
     /// Compute this share of the GPU's results again on the CPU.
     #[arg(long, value_name = "N%", value_parser = percentage)]
     pub(super) cross_check: Option<CrossCheck>,
+
+    /// A chain file to append what passes to; created if it is not there.
+    #[arg(long, value_name = "CHAINFILE")]
+    pub(super) to: Option<PathBuf>,
+
+    /// Where to write a JSON line for each commit to the chain file, once it is safe: a file, or the
+    /// number of an open file descriptor.
+    #[arg(long, value_name = "FILE|FD", requires = "to")]
+    pub(super) acks: Option<PathBuf>,
 
     /// How many rejected blocks to list.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
@@ -205,6 +219,54 @@ impl ComputeArgs {
     pub(super) fn threads(&self) -> usize {
         usize::from(self.threads.unwrap_or(0))
     }
+}
+
+#[cfg(feature = "mine")]
+const MINE_HELP: &str = "\
+Prints a line for each block: height, id, how many transactions it took, their fees. A block is
+validated like any other before it is appended, and committed before it is printed.
+
+Examples:
+  blockmill mine --chain ledger.chain --params ledger.toml --reward-to bm1...
+      The first block of a new ledger.
+  blockmill mine --chain ledger.chain --transactions pending.jsonl --reward-to bm1... --blocks 10
+      Ten blocks, with what waits; the file of what waits is read again for each block.";
+
+#[cfg(feature = "mine")]
+#[derive(Debug, Args)]
+#[command(after_help = MINE_HELP)]
+pub(super) struct MineArgs {
+    /// The chain file of the ledger.
+    #[arg(long, value_name = "CHAINFILE")]
+    pub(super) chain: PathBuf,
+
+    /// The parameters of the ledger: if the chain file is not there, it is created.
+    #[arg(long, value_name = "PARAMS.toml")]
+    pub(super) params: Option<PathBuf>,
+
+    /// Transactions that wait, as `ledger send` writes them.
+    #[arg(long, value_name = "PENDING.jsonl")]
+    pub(super) transactions: Option<PathBuf>,
+
+    /// The account that gets subsidy and fees.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(super) reward_to: Account,
+
+    /// How many blocks to mine.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) blocks: u32,
+
+    /// Where to write a JSON line for each block, once it is safe: a file, or the number of an open
+    /// file descriptor.
+    #[arg(long, value_name = "FILE|FD")]
+    pub(super) acks: Option<PathBuf>,
+
+    /// The clock to mine by, in seconds since 1970, instead of this computer's.
+    #[arg(long, value_name = "UNIXTIME")]
+    pub(super) now: Option<u64>,
+
+    #[command(flatten)]
+    pub(super) compute: ComputeArgs,
 }
 
 #[cfg(feature = "mine")]
@@ -328,7 +390,7 @@ Examples:
   blockmill ledger generate forks.bmdump --blocks 1000 --forks 20 --seed 'another one'
       With 20 side branches, which lose.
   blockmill ledger generate big.bmdump --blocks 3000 --transactions 4000 --records 0
-      Twelve million transfers, about 2 GB.
+      Twelve million transfers, 1.7 GB.
   blockmill ledger generate - --records 100 --payload 4096 | zstd > records.bmdump.zst
       Records of the longest payload, through a pipe.";
 

@@ -4,12 +4,15 @@
 
 mod args;
 mod bench;
+mod chain_file;
 mod devices;
 #[cfg(feature = "mine")]
 mod grind;
 mod interrupt;
 mod key;
 mod ledger;
+#[cfg(feature = "mine")]
+mod mine;
 mod output;
 #[cfg(feature = "mine")]
 mod output_file;
@@ -32,6 +35,8 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         #[cfg(feature = "mine")]
         Command::Grind(args) => grind::run(&args),
+        #[cfg(feature = "mine")]
+        Command::Mine(args) => mine::run(&args),
         Command::Ledger(args) => ledger::run(&args.command),
         Command::Key(args) => key::run(&args.command),
         Command::Devices(args) => devices::run(&args),

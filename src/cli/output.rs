@@ -32,8 +32,8 @@ impl ErrorReport {
         Self {
             kind: error.kind(),
             message: error.to_string(),
-            file: place.map(|place| place.path.display().to_string()),
-            offset: place.map(|place| place.offset),
+            file: place.as_ref().map(|place| place.path.display().to_string()),
+            offset: place.as_ref().map(|place| place.offset),
             exit_code: error.exit_code(),
         }
     }

@@ -30,6 +30,7 @@ pub(super) struct Report {
     level: &'static str,
     tip: Option<TipReport>,
     ledger: Option<LedgerReport>,
+    chain_file: Option<ChainFileReport>,
     blocks: BlockReport,
     side_branches: Vec<SideBranchReport>,
     side_branches_omitted: u64,
@@ -50,6 +51,15 @@ struct TipReport {
     height: u32,
     hash: String,
     chainwork: String,
+}
+
+/// The chain file that took what passed.
+#[derive(Debug, Serialize)]
+struct ChainFileReport {
+    path: String,
+    height: u32,
+    hash: String,
+    bytes: u64,
 }
 
 /// What a ledger holds at its tip.
@@ -207,6 +217,12 @@ impl Report {
                 hash: outcome.tip.id.to_string(),
                 chainwork: outcome.tip.work.to_string(),
             }),
+            chain_file: validation.stored.as_ref().map(|stored| ChainFileReport {
+                path: stored.path.display().to_string(),
+                height: stored.height,
+                hash: stored.id.to_string(),
+                bytes: stored.bytes,
+            }),
             blocks: outcome.map(|outcome| block_report(&outcome.blocks)).unwrap_or_default(),
             side_branches: outcome.map(side_branches).unwrap_or_default(),
             side_branches_omitted: outcome.map_or(0, |outcome| outcome.side_branches_omitted),
@@ -258,6 +274,7 @@ impl Report {
             level: "headers",
             tip: None,
             ledger: None,
+            chain_file: None,
             blocks: BlockReport::default(),
             side_branches: Vec::new(),
             side_branches_omitted: 0,
@@ -352,6 +369,16 @@ impl Report {
                 ledger.supply
             )?;
         }
+        if let Some(file) = &self.chain_file {
+            writeln!(
+                out,
+                "chain file {}: height {}, {}, {} bytes",
+                file.path,
+                grouped(file.height.into()),
+                file.hash,
+                grouped(file.bytes)
+            )?;
+        }
         if !self.is_ledger() {
             let words = LEVEL_NOT_CHECKED.map(|(_, words)| words);
             writeln!(out, "unchecked  {}", words.join("; "))?;
@@ -408,9 +435,10 @@ impl Report {
                 writeln!(out, "skipped: {}, {} bytes more", file.path, file.skipped_more_bytes)?;
             }
             if let Some(torn) = &file.torn {
+                let what = if self.is_ledger() { "record" } else { "header" };
                 writeln!(
                     out,
-                    "torn: {}, offset {}: the last {} bytes are no whole header",
+                    "torn: {}, offset {}: the last {} bytes are no whole {what}",
                     file.path, torn.offset, torn.bytes
                 )?;
             }

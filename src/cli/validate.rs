@@ -11,9 +11,12 @@ use crate::compute::{Backend, CrossCheck};
 use crate::dump::{Inputs, Kind, Progress};
 use crate::error::{Error, Place};
 use crate::ledger;
-use crate::stages::{LedgerOptions, Options, Validation, validate_headers, validate_ledger};
+use crate::stages::{
+    AppendTo, LedgerOptions, Options, Validation, validate_headers, validate_ledger,
+};
 
 use super::args::{Level, NetworkName, ValidateArgs};
+use super::chain_file::{Acks, open_or_create_ledger};
 use super::interrupt::{EXIT_CODE, on_interrupt};
 use super::output::{self, Format, duration, grouped, scaled};
 use super::report::Report;
@@ -26,12 +29,12 @@ const GPU_BATCH: usize = 1 << 17;
 pub(super) fn run(args: &ValidateArgs) -> Result<u8, Error> {
     let start = Instant::now();
     let progress = Arc::new(Progress::default());
-    end_on_interrupt(&progress);
+    end_on_interrupt(&progress, args.to.is_some());
     let mut backend = None;
     let (mut report, error) = match judge(args, &progress, &mut backend) {
         Ok(validation) => (Report::of(&validation), validation.error),
         Err(Error::Interrupted) => {
-            output::note(&how_far(&progress));
+            output::note(&how_far(&progress, args.to.is_some()));
             return Ok(EXIT_CODE);
         }
         // Without a report to go with, `main` writes the error.
@@ -90,7 +93,13 @@ fn judge(
             rejections_max,
         };
         let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
-        return validate_ledger(inputs, backend, &options, progress);
+        let mut acks = Acks::open(args.acks.as_ref())?;
+        let append_to = args.to.as_ref().map(|path| AppendTo {
+            path: path.clone(),
+            open: Box::new(|params| open_or_create_ledger(path, params)),
+            committed: Box::new(|height, id| acks.committed(height, id)),
+        });
+        return validate_ledger(inputs, backend, &options, progress, append_to);
     }
     let network = match &args.network {
         None => None,
@@ -193,8 +202,19 @@ fn level_is_possible(level: Option<Level>, inputs: &Inputs) -> Result<(), Error>
 
 fn status_line(progress: Arc<Progress>, total: Option<u64>) -> Status {
     Status::start(move |elapsed| {
-        let bytes = progress.bytes.load(Relaxed);
         let blocks = progress.blocks.load(Relaxed);
+        let height = grouped(progress.height.load(Relaxed));
+        let bodies = progress.bodies.load(Relaxed);
+        if bodies > 0 {
+            let left = blocks.saturating_sub(bodies) as f64 * elapsed / bodies as f64;
+            let percent = 100.0 * bodies as f64 / blocks.max(1) as f64;
+            let (bodies, blocks) = (grouped(bodies), grouped(blocks));
+            let left = duration(left);
+            return format!(
+                "height {height} · {bodies} of {blocks} bodies · {percent:.0} %, {left} left"
+            );
+        }
+        let bytes = progress.bytes.load(Relaxed);
         let rate = blocks as f64 / elapsed;
         let read = match total.filter(|&total| total > 0) {
             Some(total) => {
@@ -204,18 +224,23 @@ fn status_line(progress: Arc<Progress>, total: Option<u64>) -> Status {
             }
             None => format!("{} bytes read", scaled(bytes as f64)),
         };
-        let height = grouped(progress.height.load(Relaxed));
         let blocks = grouped(blocks);
         format!("height {height} · {blocks} headers · {} headers/s · {read}", scaled(rate))
     })
 }
 
-fn end_on_interrupt(progress: &Arc<Progress>) {
+fn end_on_interrupt(progress: &Arc<Progress>, writes: bool) {
     let (stopped, last) = (Arc::clone(progress), Arc::clone(progress));
-    on_interrupt(move || stopped.stop.store(true, Relaxed), Arc::new(move || how_far(&last)));
+    let how_far = Arc::new(move || how_far(&last, writes));
+    on_interrupt(move || stopped.stop.store(true, Relaxed), how_far);
 }
 
-fn how_far(progress: &Progress) -> String {
+fn how_far(progress: &Progress, writes: bool) -> String {
     let blocks = grouped(progress.blocks.load(Relaxed));
-    format!("interrupted after {blocks} headers; nothing was written")
+    let stays = if writes {
+        "what was committed stays, and the same command goes on from there"
+    } else {
+        "nothing was written"
+    };
+    format!("interrupted after {blocks} headers; {stays}")
 }

@@ -14,8 +14,8 @@ use super::reference::IV;
 /// Headers a task takes at once: long enough to hide the cost of handing it over.
 const HEADERS_PER_TASK: usize = 512;
 
-/// Messages a task takes at once.
-const MESSAGES_PER_TASK: usize = 128;
+/// The bytes of messages that a task takes at once, about.
+const MESSAGE_BYTES_PER_TASK: usize = 16 << 10;
 
 /// Trees of fewer leaves than this are hashed by one thread; larger ones level by level by all.
 const TREE_LEAVES_PER_TASK: usize = 1024;
@@ -37,6 +37,15 @@ impl Cpu {
             .thread_name(|index| format!("cpu-{index}"))
             .build()?;
         Ok(Self { pool })
+    }
+
+    /// The digest of each job, in order.
+    pub(super) fn each<J: ?Sized + Sync>(
+        &self,
+        jobs: &[&J],
+        digest: impl Fn(&J) -> Hash256 + Sync,
+    ) -> Vec<Hash256> {
+        self.pool.install(|| jobs.par_iter().map(|job| digest(job)).collect())
     }
 
     /// The number of threads that hash.
@@ -83,10 +92,12 @@ impl Backend for Cpu {
 
     fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
         assert_eq!(messages.len(), digests.len(), "one digest per message");
+        let average = messages.bytes().len() / messages.len().max(1);
+        let per_task = (MESSAGE_BYTES_PER_TASK / average.max(1)).clamp(1, 128);
         self.pool.install(|| {
             digests
                 .par_iter_mut()
-                .with_min_len(MESSAGES_PER_TASK)
+                .with_min_len(per_task)
                 .enumerate()
                 .for_each(|(index, digest)| *digest = hash_message(function, messages.get(index)));
         });
@@ -174,7 +185,8 @@ fn hash_headers(headers: &[Header], ids: &mut [Hash256]) {
     }
 }
 
-fn hash_message(function: HashFunction, message: &[u8]) -> Hash256 {
+/// The digest of a message of any length.
+pub(super) fn hash_message(function: HashFunction, message: &[u8]) -> Hash256 {
     let digest = Sha256::digest(message);
     let digest = match function {
         HashFunction::Sha256 => digest,

@@ -134,16 +134,7 @@ impl BodyReader<'_> {
             Some((_, Opened::File(file))) => (file, start),
             Some((_, Opened::Spool { file, head_len })) => (*file, start - head_len),
         };
-        let mut read = 0;
-        while read < bytes.len() {
-            match read_at(file, &mut bytes[read..], start + read as u64) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read)
+        crate::positioned::read_up_to(file, start, bytes)
     }
 }
 
@@ -157,16 +148,4 @@ fn open(source: &Source) -> io::Result<Opened<'_>> {
 
 fn changed() -> io::Error {
     io::Error::other("the file changed while it was being validated")
-}
-
-/// Reads at an offset, wherever the file's own cursor stands.
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, bytes, offset)
-}
-
-/// Reads at an offset; the cursor moves, and nobody else uses it.
-#[cfg(windows)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, bytes, offset)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::bitcoin::{Network, UnknownName};
+use crate::chain::file::CHAIN_FILE_MAGIC;
 use crate::ledger::DUMP_MAGIC;
 use crate::primitives::Header;
 
@@ -55,6 +56,9 @@ impl Kind {
         let text = prefix.strip_prefix(BYTE_ORDER_MARK).unwrap_or(prefix);
         if text.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
             return hex_or_text(text);
+        }
+        if prefix.starts_with(&CHAIN_FILE_MAGIC) && !is_chain(prefix) {
+            return Err("a chain file: `blockmill chain check` verifies it".into());
         }
         if prefix.starts_with(&DUMP_MAGIC) && !is_chain(prefix) {
             return Ok(Self::Ledger);

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 pub struct Progress {
     /// Bytes read from files, before decompression.
     pub bytes: AtomicU64,
-    /// Blocks judged.
+    /// Blocks whose headers were judged.
     pub blocks: AtomicU64,
+    /// Bodies judged, which come after all headers.
+    pub bodies: AtomicU64,
     /// The height of the best branch.
     pub height: AtomicU64,
     /// Set to end the work at the next batch.

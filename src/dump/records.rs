@@ -10,6 +10,11 @@ type Spool = Box<dyn Write + Send>;
 /// What is read at a time.
 const STEP: usize = 256 << 10;
 
+/// How many bytes of a file are looked at a second time, because a record was found within what another
+/// says is its own. Whoever writes heads alone, each of which claims the most, could otherwise have all
+/// of them hashed again for each. Later on such lengths are believed.
+const SECOND_LOOK_MAX: usize = 256 << 20;
+
 /// What a stretch of a dump holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -54,11 +59,21 @@ pub(super) struct Scanner<R> {
     at: usize,
     ended: bool,
     failure: Option<ScanError>,
+    /// What is left of [`SECOND_LOOK_MAX`].
+    second_look: usize,
 }
 
 impl<R: Read> Scanner<R> {
     pub(super) const fn new(reader: R, spool: Option<Spool>) -> Self {
-        Self { reader, spool, buffer: Vec::new(), at: 0, ended: false, failure: None }
+        Self {
+            reader,
+            spool,
+            buffer: Vec::new(),
+            at: 0,
+            ended: false,
+            failure: None,
+            second_look: SECOND_LOOK_MAX,
+        }
     }
 
     /// The next stretch; the stretches of a file follow each other without a gap.
@@ -76,7 +91,7 @@ impl<R: Read> Scanner<R> {
         }
         let block = &self.rest()[RecordHead::LEN..record];
         let found = if !head.holds(block) {
-            Found::Junk { bytes: record as u64, why: "the block's checksum does not match" }
+            return Ok(self.damaged(record));
         } else if let Some(header) = block.first_chunk::<{ Header::LEN }>() {
             Found::Block { header: Header::from_bytes(*header), bytes: record as u64 }
         } else {
@@ -84,6 +99,26 @@ impl<R: Read> Scanner<R> {
         };
         self.at += record;
         Ok(found)
+    }
+
+    /// A record whose block is not what was written. It may have lost bytes, so that the next record
+    /// begins within what it says is its own.
+    fn damaged(&mut self, record: usize) -> Found {
+        self.fill(record + RecordHead::LEN - 1);
+        let bytes = self.next_head(record).unwrap_or(record);
+        self.at += bytes;
+        Found::Junk { bytes: bytes as u64, why: "the block's checksum does not match" }
+    }
+
+    /// The next place before `end` where a record's head begins whose checksum holds, as long as second
+    /// looks are left.
+    fn next_head(&mut self, end: usize) -> Option<usize> {
+        let rest = self.rest();
+        let begins = |at: &usize| rest[*at] == RecordHead::MARKER[0];
+        let mut places = (1..end).filter(begins);
+        let next = places.find(|at| RecordHead::parse(&rest[*at..]).is_some())?;
+        self.second_look = self.second_look.checked_sub(end - next)?;
+        Some(next)
     }
 
     /// Bytes up to the next head of a record whose checksum holds, or up to the end.
@@ -121,9 +156,13 @@ impl<R: Read> Scanner<R> {
         len > 0 && self.rest()[..len] == RecordHead::MARKER[..len]
     }
 
-    /// A record that ends with the file; one that ends because the file cannot be read is no fault of
-    /// the dump's.
+    /// A record that ends with the file, unless others begin within it: then its writer stopped there, and
+    /// began anew. One that ends because the file cannot be read is no fault of the dump's.
     fn torn(&mut self) -> Result<Found, ScanError> {
+        if let Some(bytes) = self.next_head(self.rest().len()) {
+            self.at += bytes;
+            return Ok(Found::Junk { bytes: bytes as u64, why: "a record that breaks off" });
+        }
         if let Some(failure) = self.failure.take() {
             self.at = self.buffer.len();
             return Err(failure);
@@ -262,6 +301,38 @@ mod tests {
             };
             let lost: u64 = found[..found.len() - 1].iter().map(junk).sum();
             assert_eq!(lost, a.len() as u64, "bit {bit}");
+        }
+    }
+
+    /// A record that breaks off, or has lost some bytes, says that the next ones are its own.
+    #[test]
+    fn a_length_is_not_believed_before_the_block() {
+        let (a, b) = (record(1, 100), record(2, 90));
+        for kept in RecordHead::LEN..a.len() {
+            let bytes = [&a[..kept], &b, &b].concat();
+            let found = found(&bytes);
+            let Found::Junk { bytes, .. } = found[0] else { panic!("{kept}: {found:?}") };
+            assert_eq!(bytes, kept as u64);
+            assert_eq!(found[1..], [block_found(2, 90), block_found(2, 90)], "{kept}");
+        }
+        // Cut within the last record as well.
+        let torn = Found::Torn { bytes: 50 };
+        let found = found(&[&a[..60], &b[..50]].concat());
+        assert_eq!(found, [Found::Junk { bytes: 60, why: "a record that breaks off" }, torn]);
+    }
+
+    /// Heads alone, each of which claims as much as there is: all are looked at, but not for ever.
+    #[test]
+    fn lying_heads_are_believed_in_the_end() {
+        const CLAIMED: usize = 16 << 20;
+        let mut head = record(1, 0);
+        head[4..8].copy_from_slice(&u32::try_from(CLAIMED).expect("a length").to_le_bytes());
+        let checksum = crc32c::crc32c(&head[..12]);
+        head[12..].copy_from_slice(&checksum.to_le_bytes());
+        // In the middle of a file, and at its end.
+        for len in [CLAIMED * 9 / 4, CLAIMED] {
+            let found = found(&head.repeat(len / head.len()));
+            assert!(found.len() < SECOND_LOOK_MAX / CLAIMED + 4, "{}", found.len());
         }
     }
 

@@ -27,8 +27,8 @@
 //!
 //! Records may stand in any order, more than once, and between bytes that belong to none. A reader
 //! that loses its place looks for the next marker whose checksum holds; a length is believed only
-//! behind such a checksum, so damage to one record never hides the next, and looking costs no more
-//! than reading. (CRC-32C: RFC 3720, appendix B.4.)
+//! behind such a checksum, and only if the block's holds as well. So damage to one record, or the loss
+//! of a part of it, never hides the next. (CRC-32C: RFC 3720, appendix B.4.)
 
 use std::io::{self, Read};
 

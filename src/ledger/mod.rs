@@ -6,12 +6,15 @@
 //!   headers with the difficulty of [`asert`], then what a body's own bytes say, then what depends on
 //!   the blocks before.
 //! - [`pending`]: the file in which signed transactions wait for a miner.
-//! - [`DumpHead`] and [`put_record`]: the file in which a ledger is handed on.
+//! - [`DumpHead`] and [`put_record`]: the file in which a ledger is handed on. `generate` (feature `mine`)
+//!   writes synthetic ones.
 
 mod account;
 pub mod asert;
 mod block;
 mod body_rules;
+mod chain;
+mod compact;
 mod dump;
 #[cfg(feature = "mine")]
 pub mod generate;
@@ -25,7 +28,7 @@ pub use crate::signature::SIGNATURE_LEN;
 pub use account::{Account, ParseAccountError};
 pub use block::{Block, MalformedBlock};
 pub use body_rules::BodyRules;
-pub(crate) use body_rules::check_transaction;
+pub use chain::{AnyStorage, Event, LedgerStore, LoadedLedger, StoredBlock};
 pub(crate) use dump::RecordHead;
 pub use dump::{DUMP_MAGIC, DumpHead, HeadError, RECORD_BLOCK_LEN_MAX, put_record};
 pub use header_rules::HeaderRules;

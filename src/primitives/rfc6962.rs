@@ -32,11 +32,89 @@ pub fn root(leaf_hashes: &[Hash256]) -> Hash256 {
     level[0]
 }
 
+/// The tree over a growing list of leaves: it knows the root at any time and keeps no leaf.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frontier {
+    size: u64,
+    /// The roots of the largest whole trees, from the left: one for each bit of the size.
+    peaks: Vec<Hash256>,
+}
+
+impl Frontier {
+    /// The number of leaves.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Adds a leaf by its hash.
+    pub fn push(&mut self, leaf_hash: Hash256) {
+        let mut node = leaf_hash;
+        for _ in 0..self.size.trailing_ones() {
+            let left = self.peaks.pop().expect("a peak for each bit");
+            node = node_hash(&[left, node]);
+        }
+        self.peaks.push(node);
+        self.size += 1;
+    }
+
+    /// The root.
+    #[must_use]
+    pub fn root(&self) -> Hash256 {
+        let mut peaks = self.peaks.iter().rev().copied();
+        let Some(last) = peaks.next() else { return root(&[]) };
+        peaks.fold(last, |right, left| node_hash(&[left, right]))
+    }
+}
+
 /// The hash of two neighbours, or an odd last one as it is.
 fn node_hash(pair: &[Hash256]) -> Hash256 {
     let [left, right] = pair else { return pair[0] };
     let node = Sha256::new().chain_update(NODE).chain_update(left.as_bytes());
     Hash256::from_bytes(node.chain_update(right.as_bytes()).finalize().into())
+}
+
+/// The test vectors of the Certificate Transparency project's reference tree.
+pub(crate) mod published {
+    use super::{Hash256, leaf_hash};
+
+    /// The leaves, in hex.
+    pub(crate) const LEAVES: [&str; 8] = [
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    ];
+
+    /// The roots over the first leaves: over none, one, and so on.
+    const ROOTS: [&str; 9] = [
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+        "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+        "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+        "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+        "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+        "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+        "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+    ];
+
+    /// The hashes of the first `count` leaves.
+    pub(crate) fn leaf_hashes(count: usize) -> Vec<Hash256> {
+        let hash = |leaf: &&str| leaf_hash(&hex::decode(leaf).expect("hex digits"));
+        LEAVES[..count].iter().map(hash).collect()
+    }
+
+    /// The root over the first `count` leaves.
+    pub(crate) fn root(count: usize) -> Hash256 {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(ROOTS[count], &mut bytes).expect("64 hex digits");
+        Hash256::from_bytes(bytes)
+    }
 }
 
 #[cfg(test)]
@@ -61,34 +139,25 @@ mod tests {
         }
     }
 
-    /// The test vectors of the Certificate Transparency project's reference tree.
     #[test]
     fn published_roots() {
-        let leaves = [
-            "",
-            "00",
-            "10",
-            "2021",
-            "3031",
-            "40414243",
-            "5051525354555657",
-            "606162636465666768696a6b6c6d6e6f",
-        ]
-        .map(|leaf| hex::decode(leaf).expect("hex"));
-        let roots = [
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-            "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-            "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
-            "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
-            "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
-            "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
-        ];
-        for (count, published) in roots.into_iter().enumerate() {
-            let root = root_of(&leaves[..count]);
-            assert_eq!(hex::encode(root.as_bytes()), published, "{count} leaves");
+        for count in 0..=published::LEAVES.len() {
+            assert_eq!(
+                root(&published::leaf_hashes(count)),
+                published::root(count),
+                "{count} leaves"
+            );
+        }
+    }
+
+    #[test]
+    fn a_frontier_has_the_root_at_any_time() {
+        let mut frontier = Frontier::default();
+        let mut hashes = Vec::new();
+        for leaf in 0u16..300 {
+            assert_eq!((frontier.size(), frontier.root()), (u64::from(leaf), root(&hashes)));
+            hashes.push(leaf_hash(&leaf.to_le_bytes()));
+            frontier.push(hashes[usize::from(leaf)]);
         }
     }
 

@@ -24,14 +24,30 @@ const SIGNATURES_MIN: usize = 1 << 6;
 /// The most keys that are kept: 50 MB of them.
 const KEYS_MAX: usize = 1 << 18;
 
+/// A body to judge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task {
+    pub(super) body: Body,
+    /// The id of its block.
+    pub(super) id: Hash256,
+    pub(super) known: Known,
+}
+
+/// What is known of a body before it is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    Nothing,
+    /// The one body that fits its header is sound; that this is it remains to be seen.
+    Block,
+    /// It was judged before, and passed.
+    Sound,
+}
+
 /// A body with its bytes.
 #[derive(Debug)]
 pub(super) struct ReadBody {
-    pub(super) body: Body,
-    pub(super) id: Hash256,
+    pub(super) task: Task,
     pub(super) bytes: Vec<u8>,
-    /// Whether its own bytes were judged before, and passed.
-    pub(super) is_sound: bool,
 }
 
 /// A body and what its own bytes say.
@@ -61,7 +77,7 @@ impl<'a> BodyJudge<'a> {
         let rules = BodyRules::new(self.params);
         let decoded: Vec<_> = bodies
             .par_iter()
-            .map(|body| (!body.is_sound).then(|| rules.decode(&body.bytes)))
+            .map(|body| (body.task.known != Known::Sound).then(|| rules.decode(&body.bytes)))
             .collect();
         let mut open = Vec::new();
         for (index, decoded) in decoded.into_iter().enumerate() {
@@ -69,21 +85,28 @@ impl<'a> BodyJudge<'a> {
                 None => {}
                 Some(Err(violation)) => verdicts[index] = Err(violation),
                 // Genesis is what the parameters say, whatever a body says.
-                Some(Ok(block)) if bodies[index].id == self.chain_id => {
+                Some(Ok(block)) if bodies[index].task.id == self.chain_id => {
                     verdicts[index] = self.judge_genesis(&block);
                 }
-                Some(Ok(block)) => open.push(Open { index, body: bodies[index].body, block }),
+                Some(Ok(block)) => open.push(Open { index, task: bodies[index].task, block }),
             }
         }
         self.judge_trees(&mut open, &mut verdicts);
-        let shapes: Vec<_> =
-            open.par_iter().map(|open| rules.check_shape(&open.block, open.body.height)).collect();
+        open.retain(|open| open.task.known == Known::Nothing);
+        let shapes: Vec<_> = open
+            .par_iter()
+            .map(|open| rules.check_shape(&open.block, open.task.body.height))
+            .collect();
         let mut shapes = shapes.into_iter();
         open.retain(|open| keep(shapes.next().unwrap_or(Ok(())), &mut verdicts[open.index]));
         self.judge_signatures(&open, &mut verdicts);
         let judged = bodies.into_iter().zip(verdicts);
         judged
-            .map(|(ReadBody { body, bytes, .. }, verdict)| JudgedBody { body, bytes, verdict })
+            .map(|(ReadBody { task, bytes }, verdict)| JudgedBody {
+                body: task.body,
+                bytes,
+                verdict,
+            })
             .collect()
     }
 
@@ -99,7 +122,7 @@ impl<'a> BodyJudge<'a> {
     /// Merkle roots and repeated ids.
     fn judge_trees(&self, open: &mut Vec<Open<'_>>, verdicts: &mut [Result<(), Violation>]) {
         let (first, repeated): (Vec<_>, Vec<_>) =
-            open.drain(..).partition(|open| !open.body.is_repeated());
+            open.drain(..).partition(|open| !open.task.body.is_repeated());
         let digests = self.digests(&first);
         let right =
             first.par_iter().zip(&digests).map(|(open, digests)| self.confirm(open, digests));
@@ -282,7 +305,7 @@ impl<'a> BodyJudge<'a> {
 struct Open<'a> {
     /// Its place in the batch.
     index: usize,
-    body: Body,
+    task: Task,
     block: Block<'a>,
 }
 

@@ -98,7 +98,9 @@ impl Judge {
             }
         }
         match &mut self.tree {
-            Some(tree) => tree.insert(header, id, position),
+            Some(tree) => {
+                tree.insert(header, id, position);
+            }
             None if self.undecided.len() < UNDECIDED_MAX => {
                 self.undecided.push((*header, id, position));
             }

@@ -8,25 +8,34 @@
 //!
 //! If a body fails, the state goes back to where the next best branch leaves, and follows that.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rayon::ThreadPool;
 
+use crate::chain::file::ChainFileError;
 use crate::chain::{BlockTree, Body, HeaderTree, Outcome, Start};
 use crate::compute::Backend;
 use crate::dump::{Bodies, BodyReader, FileTable, Inputs, LedgerReader, Progress};
 use crate::error::Error;
-use crate::ledger::{Block, HeaderRules, Params, State};
+use crate::ledger::{Block, HeaderRules, LedgerStore, LoadedLedger, Params, State};
 use crate::primitives::{Hash256, sha256d};
-use crate::verdict::Position;
+use crate::verdict::{Position, Violation};
 
-use super::bodies::{BodyJudge, JudgedBody, ReadBody};
+use super::bodies::{BodyJudge, JudgedBody, Known, ReadBody, Task};
 use super::pipeline::{self, Overlap};
-use super::{Busy, Family, QUEUE, Validation, hash};
+use super::{Busy, Family, QUEUE, Stored, Validation, hash};
 
 /// The bytes of bodies in a batch, unless one block has more.
 const BATCH_BYTES: usize = 4 << 20;
+
+/// The bytes of a chain file between two commits, about.
+const COMMIT_BYTES: u64 = 4 << 20;
+
+/// The number of genesis.
+const START: u32 = BlockTree::<HeaderRules>::START;
 
 /// How many blocks of a branch are looked up at a time.
 const SEGMENT: usize = 1 << 16;
@@ -46,6 +55,16 @@ pub struct LedgerOptions {
     pub overlap: bool,
     /// How many rejections are listed.
     pub rejections_max: usize,
+}
+
+/// A chain file that takes what passes.
+pub struct AppendTo<'a> {
+    /// The file, for errors.
+    pub path: PathBuf,
+    /// Opens the file, or creates it, once the parameters are known. One of another ledger is an error.
+    pub open: Box<dyn FnMut(&Params) -> Result<LoadedLedger, Error> + 'a>,
+    /// Learns of every commit, when it is safe: the height and the id of the tip.
+    pub committed: Box<dyn FnMut(u32, &Hash256) -> Result<(), Error> + 'a>,
 }
 
 /// What a ledger holds at its tip.
@@ -73,6 +92,7 @@ pub fn validate_ledger(
     backend: &dyn Backend,
     options: &LedgerOptions,
     progress: &Arc<Progress>,
+    append_to: Option<AppendTo<'_>>,
 ) -> Result<Validation, Error> {
     let mut busy = Busy::default();
     let mut reader = LedgerReader::new(inputs, options.params.clone(), options.batch);
@@ -80,15 +100,27 @@ pub fn validate_ledger(
         let (files, error, _) = reader.finish();
         return Ok(Validation { error, ..Validation::nothing(Family::Ledger, files, busy) });
     };
-    let tree = read_headers(&mut reader, &params, backend, options, progress, &mut busy)?;
+    let mut tree = HeaderTree::new(HeaderRules::new(&params, options.now), Start::Genesis, 0);
+    let mut state = State::genesis(&params);
+    let (mut at, mut transactions, mut sink) = (START, 0, None);
+    if let Some(mut append_to) = append_to {
+        let loaded = (append_to.open)(&params)?;
+        (tree, state, transactions) = (loaded.tree, loaded.state, loaded.transactions);
+        tree.set_rules(HeaderRules::new(&params, options.now));
+        at = loaded.store.tip();
+        sink = Some(Sink::new(loaded.store, append_to));
+    }
+    tree = tree.with_bodies();
+    read_headers(&mut reader, &mut tree, backend, options, progress, &mut busy)?;
     let params_from_dump = reader.is_from_dump();
     let first_height = reader.first_height();
     let (files, unreadable, bodies) = reader.finish();
     let mut judge = Judge {
         tree: tree.into_blocks(options.rejections_max),
-        state: State::genesis(&params),
-        at: BlockTree::<HeaderRules>::START,
-        transactions: 0,
+        state,
+        at,
+        transactions,
+        sink,
         params: &params,
         backend,
         bodies: &bodies,
@@ -97,8 +129,11 @@ pub fn validate_ledger(
         progress,
         busy,
     };
-    judge.follow_best()?;
-    judge.judge_the_rest()?;
+    let judged = judge.follow_best().and_then(|()| judge.judge_the_rest());
+    // What passed stays, whatever came after it.
+    judge.commit()?;
+    judged?;
+    let stored = judge.sink.as_ref().map(Sink::stored);
     let (outcome, state, transactions, busy) = judge.finish();
     let error = unreadable.or_else(|| nothing_connects(&outcome, first_height, &files));
     Ok(Validation {
@@ -111,6 +146,7 @@ pub fn validate_ledger(
             params,
         }),
         error,
+        stored,
         ..Validation::nothing(Family::Ledger, files, busy)
     })
 }
@@ -118,14 +154,12 @@ pub fn validate_ledger(
 /// The first reading.
 fn read_headers(
     reader: &mut LedgerReader,
-    params: &Params,
+    tree: &mut HeaderTree<HeaderRules>,
     backend: &dyn Backend,
     options: &LedgerOptions,
     progress: &Progress,
     busy: &mut Busy,
-) -> Result<HeaderTree<HeaderRules>, Error> {
-    let rules = HeaderRules::new(params, options.now);
-    let mut tree = HeaderTree::new(rules, Start::Genesis, 0).with_bodies();
+) -> Result<(), Error> {
     pipeline::run(
         Overlap { overlap: options.overlap, queue: QUEUE },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
@@ -138,8 +172,7 @@ fn read_headers(
             progress.blocks.store(tree.seen(), Relaxed);
             if progress.is_stopped() { Err(Error::Interrupted) } else { Ok(true) }
         },
-    )?;
-    Ok(tree)
+    )
 }
 
 fn thread_pool(threads: usize) -> Result<ThreadPool, Error> {
@@ -151,13 +184,15 @@ fn thread_pool(threads: usize) -> Result<ThreadPool, Error> {
 }
 
 /// Judges bodies, and keeps the state that the best branch leads to.
-struct Judge<'a> {
+struct Judge<'a, 's> {
     tree: BlockTree<HeaderRules>,
     state: State,
     /// The block that the state is that of.
     at: u32,
     /// Transactions on the branch up to there.
     transactions: u64,
+    /// The chain file, if there is one.
+    sink: Option<Sink<'s>>,
     params: &'a Params,
     backend: &'a dyn Backend,
     bodies: &'a Bodies,
@@ -167,7 +202,7 @@ struct Judge<'a> {
     busy: Busy,
 }
 
-impl Judge<'_> {
+impl Judge<'_, '_> {
     /// Leads the state to the end of the best branch all of whose bodies pass.
     fn follow_best(&mut self) -> Result<(), Error> {
         loop {
@@ -189,8 +224,13 @@ impl Judge<'_> {
     fn take_back(&mut self, blocks: &[u32]) -> Result<(), Error> {
         let mut reader = self.bodies.reader();
         for &block in blocks {
-            let body = self.tree.body(block).expect("a block that was connected has a body");
-            let bytes = read_body(&mut reader, &body, self.tree.id(block))?;
+            let bytes = match self.stored_body(block, true)? {
+                Some(bytes) => bytes,
+                None => {
+                    let body = self.tree.body(block).expect("a connected block has a body");
+                    read_body(&mut reader, &body, self.tree.id(block))?
+                }
+            };
             self.transactions -= self.undo(&bytes);
             self.at = self.tree.parent(block).expect("the start is never taken back");
             self.stopped()?;
@@ -205,8 +245,27 @@ impl Judge<'_> {
         block.count().into()
     }
 
+    /// The body of a block that the chain file holds, where the state is that before it, or with
+    /// `after` that after it.
+    fn stored_body(&mut self, block: u32, after: bool) -> Result<Option<Vec<u8>>, Error> {
+        let Some(sink) = self.sink.as_mut().filter(|sink| sink.store.holds(block)) else {
+            return Ok(None);
+        };
+        let (tree, state) = (&self.tree, &self.state);
+        let body = sink.store.body(block, tree.block(block), tree.rules(), state, after);
+        body.map(Some).map_err(|source| sink.error(source))
+    }
+
     /// Connects blocks one after the other; `false` if one of them fails.
-    fn connect_all(&mut self, blocks: &[u32]) -> Result<bool, Error> {
+    fn connect_all(&mut self, mut blocks: &[u32]) -> Result<bool, Error> {
+        // What was known beforehand comes first, as the parent of what is known is known.
+        while let [block, rest @ ..] = blocks
+            && self.tree.is_known(*block)
+        {
+            let bytes = self.stored_body(*block, false)?.expect("the file holds what is known");
+            self.reconnect(*block, bytes);
+            blocks = rest;
+        }
         let mut bodies = Vec::with_capacity(blocks.len());
         for &block in blocks {
             // A block that lost its only body is not on the best branch.
@@ -230,7 +289,17 @@ impl Judge<'_> {
         let mut busy = self.busy;
         let tasks: Vec<_> = bodies
             .iter()
-            .map(|body| (*body, self.tree.id(body.block), self.tree.is_sound(body)))
+            .map(|body| Task {
+                body: *body,
+                id: self.tree.id(body.block),
+                known: if self.tree.is_sound(body) {
+                    Known::Sound
+                } else if self.tree.is_known(body.block) {
+                    Known::Block
+                } else {
+                    Known::Nothing
+                },
+            })
             .collect();
         let mut reader = self.bodies.reader();
         let mut tasks = tasks.into_iter();
@@ -244,6 +313,7 @@ impl Judge<'_> {
             |batch| batch.map(|batch| pool.install(|| body_judge.judge(batch))),
             |judged| {
                 for judged in judged? {
+                    self.progress.bodies.fetch_add(1, Relaxed);
                     if !take(self, judged)? {
                         return Ok(false);
                     }
@@ -260,42 +330,65 @@ impl Judge<'_> {
     fn connect(&mut self, judged: JudgedBody) -> Result<bool, Error> {
         let block = judged.body.block;
         let mut candidate = Some(judged);
+        let mut reader = self.bodies.reader();
         while let Some(JudgedBody { body, bytes, verdict }) = candidate.take() {
             self.tree.judged(&body, verdict);
             if verdict.is_ok() {
-                return Ok(self.apply(&body, &bytes));
+                return self.apply(&body, &bytes);
             }
             // A header may have another body that fits it; nearly none has.
-            candidate = self.other_body(block)?;
+            candidate = self.other_body(block, &mut reader)?;
         }
         Ok(false)
     }
 
-    fn apply(&mut self, body: &Body, bytes: &[u8]) -> bool {
+    fn apply(&mut self, body: &Body, bytes: &[u8]) -> Result<bool, Error> {
+        if let Err(violation) = self.apply_to_state(body.block, bytes) {
+            self.tree.judged(body, Err(violation));
+            return Ok(false);
+        }
+        self.progress.height.store(u64::from(body.height.unwrap_or(0)), Relaxed);
+        let Some(sink) = &mut self.sink else { return Ok(true) };
+        sink.connected(body.block, bytes, &self.tree, self.bodies)?;
+        Ok(true)
+    }
+
+    fn apply_to_state(&mut self, number: u32, bytes: &[u8]) -> Result<(), Violation> {
         let block = Block::decode(bytes).expect("it was decoded before");
-        match self.state.apply(&block) {
-            Ok(()) => {
-                self.at = body.block;
-                self.transactions += u64::from(block.count());
-                self.progress.height.store(u64::from(body.height.unwrap_or(0)), Relaxed);
-                true
-            }
-            Err(violation) => {
-                self.tree.judged(body, Err(violation));
-                false
-            }
+        self.state.apply(&block)?;
+        self.at = number;
+        self.transactions += u64::from(block.count());
+        Ok(())
+    }
+
+    /// Applies a block of the chain file again, after it was taken back.
+    fn reconnect(&mut self, block: u32, bytes: Vec<u8>) {
+        self.apply_to_state(block, &bytes).expect("it was applied before");
+        if let Some(sink) = &mut self.sink {
+            sink.reconnected.insert(block, bytes);
         }
     }
 
+    /// Commits what the chain file has not committed.
+    fn commit(&mut self) -> Result<(), Error> {
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.commit(&self.tree))
+    }
+
     /// The next body of a block whose bodies so far do not fit it.
-    fn other_body(&mut self, block: u32) -> Result<Option<JudgedBody>, Error> {
+    fn other_body(
+        &self,
+        block: u32,
+        reader: &mut BodyReader<'_>,
+    ) -> Result<Option<JudgedBody>, Error> {
         let Some(body) = self.tree.body(block).filter(|_| !self.tree.is_condemned(block)) else {
             return Ok(None);
         };
         let id = self.tree.id(block);
-        let bytes = read_body(&mut self.bodies.reader(), &body, id)?;
-        let read = ReadBody { body, id, bytes, is_sound: self.tree.is_sound(&body) };
+        let bytes = read_body(reader, &body, id)?;
+        let known = if self.tree.is_sound(&body) { Known::Sound } else { Known::Nothing };
+        let read = ReadBody { task: Task { body, id, known }, bytes };
         let mut body_judge = BodyJudge::new(self.params, self.backend);
+        self.stopped()?;
         Ok(self.pool.install(|| body_judge.judge(vec![read])).pop())
     }
 
@@ -320,19 +413,122 @@ impl Judge<'_> {
     }
 }
 
+/// The way into a chain file.
+struct Sink<'a> {
+    store: LedgerStore,
+    append_to: AppendTo<'a>,
+    /// Bytes of the file at the last commit.
+    committed_len: u64,
+    /// Bodies of the file that were applied again on a branch that is not the file's.
+    reconnected: HashMap<u32, Vec<u8>>,
+}
+
+impl<'a> Sink<'a> {
+    fn new(store: LedgerStore, append_to: AppendTo<'a>) -> Self {
+        let committed_len = store.file().len();
+        Self { store, append_to, committed_len, reconnected: HashMap::new() }
+    }
+
+    fn stored(&self) -> Stored {
+        let commit = self.store.file().commit_record();
+        Stored {
+            path: self.append_to.path.clone(),
+            height: commit.tip.height,
+            id: commit.tip.id,
+            bytes: commit.len,
+        }
+    }
+
+    fn error(&self, source: ChainFileError) -> Error {
+        Error::ChainFile { path: self.append_to.path.clone(), source }
+    }
+
+    /// Takes a block that was connected. One on another branch than the file's waits until that branch
+    /// has more work: until then a node would stay where it is.
+    fn connected(
+        &mut self,
+        block: u32,
+        bytes: &[u8],
+        tree: &BlockTree<HeaderRules>,
+        bodies: &Bodies,
+    ) -> Result<(), Error> {
+        let tip = self.store.tip();
+        if tree.parent(block) == Some(tip) {
+            self.append(block, bytes, tree)?;
+        } else if tree.work(block) > tree.work(tip) {
+            self.reorganise(block, bytes, tree, bodies)?;
+        }
+        if self.store.file().len() - self.committed_len >= COMMIT_BYTES {
+            self.commit(tree)?;
+        }
+        Ok(())
+    }
+
+    fn reorganise(
+        &mut self,
+        block: u32,
+        bytes: &[u8],
+        tree: &BlockTree<HeaderRules>,
+        bodies: &Bodies,
+    ) -> Result<(), Error> {
+        let (back, forth) = tree.route(self.store.tip(), block);
+        if let Some(last) = back.last() {
+            let fork = tree.parent(*last).expect("the start is never taken back");
+            let count = u32::try_from(back.len()).expect("heights are u32");
+            self.store.take_back(count, fork).map_err(|source| self.error(source))?;
+        }
+        let mut reader = bodies.reader();
+        for number in forth {
+            if number == block {
+                self.append(number, bytes, tree)?;
+            } else if let Some(known) = self.reconnected.remove(&number) {
+                self.append(number, &known, tree)?;
+            } else {
+                let body = tree.body(number).expect("a connected block has a body");
+                let bytes = read_body(&mut reader, &body, tree.id(number))?;
+                self.append(number, &bytes, tree)?;
+            }
+        }
+        self.reconnected.clear();
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        number: u32,
+        bytes: &[u8],
+        tree: &BlockTree<HeaderRules>,
+    ) -> Result<(), Error> {
+        let block = Block::decode(bytes).expect("it was decoded before");
+        let parent = tree.block(number).parent().expect("genesis is never appended");
+        let appended = self.store.append(number, &block, parent.time());
+        appended.map_err(|source| self.error(source))
+    }
+
+    fn commit(&mut self, tree: &BlockTree<HeaderRules>) -> Result<(), Error> {
+        if !self.store.file().is_dirty() {
+            return Ok(());
+        }
+        let tip = tree.block(self.store.tip());
+        self.store.commit(tip).map_err(|source| self.error(source))?;
+        self.committed_len = self.store.file().len();
+        (self.append_to.committed)(tip.height(), &tip.id())
+    }
+}
+
 /// Reads bodies until they fill a batch; `None` if there are none left.
 fn read_batch(
     reader: &mut BodyReader<'_>,
-    tasks: &mut impl Iterator<Item = (Body, Hash256, bool)>,
+    tasks: &mut impl Iterator<Item = Task>,
     batch_max: usize,
 ) -> Result<Option<Vec<ReadBody>>, Error> {
     let mut batch = Vec::new();
     let mut len = 0;
     while batch.len() < batch_max && len < BATCH_BYTES {
-        let Some((body, id, is_sound)) = tasks.next() else { break };
-        let bytes = read_body(reader, &body, id)?;
+        let Some(task) = tasks.next() else { break };
+        let bytes = read_body(reader, &task.body, task.id)?;
         len += bytes.len();
-        batch.push(ReadBody { body, id, bytes, is_sound });
+        batch.push(ReadBody { task, bytes });
     }
     Ok((!batch.is_empty()).then_some(batch))
 }

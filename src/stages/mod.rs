@@ -14,12 +14,14 @@
 //! one thread the stages overlap: while a batch is judged the next is hashed and the one after that
 //! is read, and no more than two batches wait between two stages.
 
+mod accept;
 mod bodies;
 mod hash;
 mod judge;
 mod ledger;
 mod pipeline;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -29,12 +31,13 @@ use crate::chain::Outcome;
 use crate::compute::Backend;
 use crate::dump::{FileTable, HeaderReader, Inputs, Progress};
 use crate::error::Error;
-use crate::primitives::Header;
+use crate::primitives::{Hash256, Header};
 
 use judge::Judge;
 use pipeline::Overlap;
 
-pub use ledger::{LedgerOptions, LedgerSummary, validate_ledger};
+pub use accept::{NotAccepted, accept};
+pub use ledger::{AppendTo, LedgerOptions, LedgerSummary, validate_ledger};
 
 /// Batches that wait between two stages.
 const QUEUE: usize = 2;
@@ -73,6 +76,8 @@ pub struct Validation {
     pub trusted: Option<Trusted>,
     /// The files.
     pub files: FileTable,
+    /// The chain file that took what passed, if there is one.
+    pub stored: Option<Stored>,
     /// What kept the input from being judged whole, if anything did.
     pub error: Option<Error>,
     /// Busy time by stage.
@@ -89,10 +94,24 @@ impl Validation {
             outcome: None,
             trusted: None,
             files,
+            stored: None,
             error: None,
             busy,
         }
     }
+}
+
+/// What a chain file holds after a validation.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The file as the user named it.
+    pub path: PathBuf,
+    /// The height of its tip.
+    pub height: u32,
+    /// The id of its tip.
+    pub id: Hash256,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// A kind of chain.
@@ -108,7 +127,7 @@ pub enum Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trusted {
     /// The id of the block before the first.
-    pub parent: crate::primitives::Hash256,
+    pub parent: Hash256,
     /// The height of the first block.
     pub height: u32,
     /// The first height at which the median of eleven known blocks is checked.

@@ -36,15 +36,25 @@ impl Signed {
 /// A signature of key `account` on message `number`, with the torsion points of these numbers added
 /// to A and to R *before* hashing, so that the cofactored equation holds whatever they are.
 pub fn sign_with_torsion(account: u64, number: u64, of_key: usize, of_r: usize) -> Signed {
+    sign_message(account, format!("message {number}").into_bytes(), of_key, of_r)
+}
+
+/// The same on any message.
+pub fn sign_message(account: u64, message: Vec<u8>, of_key: usize, of_r: usize) -> Signed {
     let secret = scalar(&[b"secret", &account.to_le_bytes()]);
-    let nonce = scalar(&[b"nonce", &account.to_le_bytes(), &number.to_le_bytes()]);
-    let key = (EdwardsPoint::mul_base(&secret) + EIGHT_TORSION[of_key]).compress();
+    let nonce = scalar(&[b"nonce", &account.to_le_bytes(), &message]);
+    let key = key_with_torsion(account, of_key);
     let commitment = (EdwardsPoint::mul_base(&nonce) + EIGHT_TORSION[of_r]).compress();
-    let message = format!("message {number}").into_bytes();
-    let challenge = scalar(&[commitment.as_bytes(), key.as_bytes(), &message]);
+    let challenge = scalar(&[commitment.as_bytes(), &key, &message]);
     let response = nonce + challenge * secret;
     let signature = [commitment.to_bytes(), response.to_bytes()].concat();
-    Signed { key: key.as_bytes().to_vec(), message, signature }
+    Signed { key: key.to_vec(), message, signature }
+}
+
+/// The key of such signatures.
+pub fn key_with_torsion(account: u64, of_key: usize) -> [u8; 32] {
+    let secret = scalar(&[b"secret", &account.to_le_bytes()]);
+    (EdwardsPoint::mul_base(&secret) + EIGHT_TORSION[of_key]).compress().to_bytes()
 }
 
 /// A good signature.

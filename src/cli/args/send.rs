@@ -9,12 +9,12 @@ use crate::ledger::Account;
 use super::PassphraseArgs;
 
 const SEND_HELP: &str = "\
-Prints the transaction id on stdout, and nothing else there. The nonce is the sender's next one after
-the chain and what already waits in the file; several senders at once do not take the same one.
+Prints the transaction id on stdout, and nothing else there. The nonce is the sender's next one
+after the chain and what already waits in the file; several senders at once do not take the same one.
 Nothing is appended that is known to fail: a wrong length, an amount above the balance, a file of
 another chain.
 
-With --params alone only the start of the ledger is known: the allocations are the balances and the
+With --params, only the start of the ledger is known: the allocations are the balances and the
 first nonce is 0. For an account that has made transactions since, give --nonce; the balance is then
 not known, and not judged.
 
@@ -26,7 +26,7 @@ Examples:
       --record review --payload '{\"isbn\": \"9780131103627\", \"stars\": 5}'
       A record, for the application `review`.
   gpg --detach-sign < deed.pdf | blockmill ledger send --key alice.pem --pending wait.jsonl \\
-      --params club.toml --record notary --payload-file -
+      --chain club.chain --record notary --payload-file -
       A record of bytes from a pipe.";
 
 #[derive(Debug, Args)]

@@ -6,13 +6,14 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::cli::args::SendArgs;
+use crate::cli::chain_file::read_ledger;
 use crate::cli::key::unlock;
 use crate::cli::output;
 use crate::cli::validate::read_params;
 use crate::error::Error;
 use crate::ledger::pending::{Pending, Queue};
 use crate::ledger::{
-    Account, PAYLOAD_LEN_MAX, SIGNATURE_LEN, Signature, State, Transaction, check_transaction,
+    Account, BodyRules, PAYLOAD_LEN_MAX, SIGNATURE_LEN, Signature, State, Transaction,
 };
 use crate::primitives::Hash256;
 
@@ -28,10 +29,11 @@ struct View {
 
 /// The ledger as the arguments name it, seen by `account`.
 fn view(args: &SendArgs, account: &Account) -> Result<View, Error> {
-    if args.chain.is_some() {
-        return Err(Error::usage(
-            "--chain is not there yet; give --params, and --nonce if need be",
-        ));
+    if let Some(path) = &args.chain {
+        let ledger = read_ledger(path)?;
+        let state = ledger.state.account(account);
+        let chain_id = ledger.store.params().chain_id();
+        return Ok(View { chain_id, balance: Some(state.balance), nonce: state.nonce });
     }
     let path = args.params.as_ref().ok_or_else(|| Error::usage("--params is missing"))?;
     let params = read_params(path)?;
@@ -125,7 +127,7 @@ impl Draft {
 
     /// Judges it by the rules that need neither sender nor nonce.
     fn check(&self) -> Result<(), Error> {
-        check_transaction(0, &self.of_anybody()).map_err(|broken| {
+        BodyRules::check_transaction(0, &self.of_anybody()).map_err(|broken| {
             let (rule, expected, found) = (broken.rule(), broken.expected(), broken.found());
             Error::usage(format!("no block could take it, by {rule}: {expected}, not {found}"))
         })

@@ -51,7 +51,7 @@
 //!
 //! # Memory
 //!
-//! A batch of blocks, 8 MiB or one block, in three copies, and about 300 bytes for each account,
+//! A batch of blocks, 8 MiB or one block, in three copies, and about 400 bytes for each account,
 //! whatever the size of the dump.
 
 mod chain;
@@ -108,6 +108,10 @@ const BLOCK_BYTES_USUAL: u64 = 4_000_000;
 
 /// The largest limit that parameters allow.
 const BLOCK_BYTES_MAX: u64 = 32 << 20;
+
+/// A number of six bytes, above every nonce: no transaction is shorter than 100 bytes.
+const NONCE_MAX: u64 = (1 << 42) - 1;
+const _: () = assert!(BLOCKS_MAX as u64 * (BLOCK_BYTES_MAX / 100) < NONCE_MAX);
 
 /// Blocks are signed together until they may have as many bytes.
 const BATCH_BYTES: u64 = 8 << 20;
@@ -228,7 +232,7 @@ impl Options {
     /// The longest encoding that a transaction can have, with the length before it.
     fn transaction_bytes_max(&self) -> u64 {
         let account = Account::from_key([0; 32]);
-        let nonce = u64::from(self.blocks) * u64::from(self.transactions);
+        let nonce = NONCE_MAX;
         let bytes = |len: (u16, u16)| vec![0; usize::from(len.1)];
         let (payload, memo) = (bytes(self.payload_bytes), bytes(self.memo_bytes));
         let tag = TAGS.into_iter().max_by_key(|tag| tag.len()).unwrap_or_default().as_bytes();

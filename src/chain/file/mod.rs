@@ -1,0 +1,482 @@
+//! The chain file: an append-only history of one chain, in which nothing that was acknowledged is lost,
+//! and nothing that was changed goes unnoticed.
+//!
+//! # Format, version 1
+//!
+//! Numbers are little-endian. A page has 4,096 bytes.
+//!
+//! ```text
+//! head (whole pages) | slot A (one page) | slot B (one page) | frame | frame | ...
+//! ```
+//!
+//! ## Head
+//!
+//! | field | bytes |
+//! |---|---|
+//! | magic | 8; `89 62 6d 63 68 6e 0d 0a` (0x89, `bmchn`, CR LF) |
+//! | format version | 4; 1 |
+//! | length | 4; of the head, zeros included: a multiple of 4,096, at most 64 MiB |
+//! | family | 1; 0 Bitcoin, 1 ledger |
+//! | level | 1; 0 `headers`, 1 `blocks`, 2 `full` |
+//! | chain id | 32; id of genesis, in the order SHA-256 produces it |
+//! | parameters | 4 length, then the family's own encoding |
+//! | zeros | up to the checksum |
+//! | checksum | 4, the last of the head; CRC-32C of all bytes before it |
+//!
+//! ## Slot
+//!
+//! | field | bytes |
+//! |---|---|
+//! | sequence | 8; the number of the commit. Even ones stand in slot A, odd ones in slot B |
+//! | committed length | 8; of the file |
+//! | height | 4; of the tip |
+//! | tip | 32; block id, in the order SHA-256 produces it |
+//! | digest | 32; of all frames, see below |
+//! | tree size | 8; height + 1 |
+//! | tree root | 32; of the RFC 6962 tree over the block ids of the best branch, genesis first |
+//! | zeros | up to the checksum |
+//! | checksum | 4, the last of the page; CRC-32C of all bytes before it |
+//!
+//! ## Frame
+//!
+//! | field | bytes |
+//! |---|---|
+//! | type | 1; 1 block, 2 run of headers, 3 take back. Bit 7 set: may be skipped by a reader that does not know it |
+//! | length | 4; of the payload |
+//! | checksum | 4; CRC-32C of the digest before the frame, then type, length and payload |
+//! | payload | as the family has it |
+//!
+//! A *block* holds one block and a *run of headers* starts with a count (v, see [`crate::wire`]); both follow
+//! the tip. *Take back* holds a number (v): so many blocks leave the best branch, the tip first. The file
+//! only grows, so every reorganisation stays visible in it.
+//!
+//! The digest before the first frame is the SHA-256 of the head. Each frame makes it the SHA-256 of the
+//! digest before, and the whole frame. So a frame that was left over from another history, or moved,
+//! does not fit its place.
+//!
+//! # Commits
+//!
+//! A commit appends frames, syncs, writes the *other* slot, and syncs again. Then it is acknowledged, and
+//! not before. On opening
+//! - if both slots hold, bytes behind the committed length of the later one belong to a commit that
+//!   never came about: they are dropped;
+//! - if one slot does not hold, it may have been the later one. Frames behind the committed length of the
+//!   other are kept as far as their checksums hold, and that is reported;
+//! - damage before a committed length is never mended: it is an error that names block and offset;
+//! - if neither slot holds, nothing says how long the file must be: an error too.
+//!
+//! After a sync that failed nobody knows what is on the disk, so the handle refuses all further work.
+
+mod frame;
+mod head;
+mod slot;
+mod storage;
+
+use std::io;
+
+use sha2::{Digest, Sha256};
+
+use crate::primitives::Hash256;
+use crate::wire::{Reader, put_varint};
+
+pub use frame::{Frame, FrameType};
+pub use head::{CHAIN_FILE_MAGIC, FileHead, FileLevel};
+pub use slot::Commit;
+pub use storage::{FileStorage, MemoryStorage, Storage};
+
+/// The length of a slot, and what the head's length is a multiple of.
+const PAGE: usize = 4096;
+
+/// What is read at a time.
+const STEP: usize = 1 << 20;
+
+/// Frames that are appended before they are written.
+const PENDING_BYTES: usize = 1 << 20;
+
+/// Why a chain file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainFileError {
+    /// The operating system gave up.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Another process writes the file.
+    #[error("another process is writing this chain file")]
+    Locked,
+    /// The file is none, or of another format.
+    #[error("{0}")]
+    NotAChainFile(String),
+    /// The file is not what was written.
+    #[error("damaged at offset {offset}, after the block at height {height}: {what}")]
+    Damaged {
+        /// The first byte that is not right, as far as can be told.
+        offset: u64,
+        /// The height of the last sound block before it.
+        height: u32,
+        /// What is wrong.
+        what: String,
+    },
+    /// An earlier write or sync failed, so that nobody knows what is on the disk.
+    #[error("an earlier write failed; open the file again")]
+    Poisoned,
+}
+
+/// What opening a file found out besides its contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The slot that did not hold, if one did not.
+    pub bad_slot: Option<char>,
+    /// Bytes behind the last commit, which were dropped.
+    pub dropped: u64,
+    /// Bytes behind the commit that could be read, which were kept because their checksums hold.
+    pub kept: u64,
+}
+
+/// The tip of the best branch, as a commit states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TipRecord {
+    /// The height.
+    pub height: u32,
+    /// The block id.
+    pub id: Hash256,
+    /// The root of the tree over the ids of the best branch.
+    pub tree_root: Hash256,
+}
+
+/// An open chain file.
+pub struct ChainFile<S> {
+    storage: S,
+    head: FileHead,
+    /// The last commit.
+    commit: Commit,
+    /// Where the next frame goes.
+    end: u64,
+    /// The digest of all frames so far, those that are not committed included.
+    digest: Hash256,
+    /// Frames that are not written yet.
+    pending: Vec<u8>,
+    /// Whether frames wait for a commit.
+    is_dirty: bool,
+    poisoned: bool,
+    opening: Opening,
+}
+
+impl<S: Storage> ChainFile<S> {
+    /// The bytes of a file that holds nothing but genesis.
+    #[must_use]
+    pub fn empty(head: &FileHead) -> Vec<u8> {
+        let head_bytes = head.encode();
+        let slots = head.start() as usize - 2 * PAGE;
+        debug_assert_eq!(slots, head_bytes.len());
+        let mut frontier = crate::primitives::rfc6962::Frontier::default();
+        frontier.push(leaf_of(&head.chain_id));
+        let commit = |sequence| Commit {
+            sequence,
+            len: head.start(),
+            tip: TipRecord { height: 0, id: head.chain_id, tree_root: frontier.root() },
+            digest: first_digest(&head_bytes),
+        };
+        [head_bytes.clone(), commit(0).encode(), commit(1).encode()].concat()
+    }
+
+    /// Opens a file and gives every frame to `visit`, in order, with the storage and its offset.
+    ///
+    /// # Errors
+    /// If it is no such file, if it is damaged, or if `visit` fails.
+    pub fn open(
+        storage: S,
+        mut visit: impl FnMut(&S, &FileHead, u64, &Frame<'_>) -> Result<(), ChainFileError>,
+    ) -> Result<Self, ChainFileError> {
+        let (head, head_bytes) = FileHead::read(&storage)?;
+        let slots = [0, 1].map(|slot| read_slot(&storage, &head, slot));
+        let (commit, bad_slot) = match slots {
+            [Some(a), Some(b)] if a.sequence > b.sequence => (a, None),
+            [Some(_), Some(b)] => (b, None),
+            [Some(a), None] => (a, Some('B')),
+            [None, Some(b)] => (b, Some('A')),
+            [None, None] => {
+                let what = "neither of the two commit slots holds".into();
+                let offset = head.start() - 2 * PAGE as u64;
+                return Err(ChainFileError::Damaged { offset, height: 0, what });
+            }
+        };
+        let len = storage.len()?;
+        let mut file = Self {
+            storage,
+            commit,
+            end: head.start(),
+            digest: first_digest(&head_bytes),
+            head,
+            pending: Vec::new(),
+            is_dirty: false,
+            poisoned: false,
+            opening: Opening { bad_slot, ..Opening::default() },
+        };
+        if len < commit.len {
+            let what = format!("the file ends here, and {} bytes were committed", commit.len);
+            return Err(file.damaged(len, 0, what));
+        }
+        let height = file.walk(commit.len, true, &mut visit)?;
+        if file.digest != commit.digest {
+            let what = "the frames are not those that were committed".into();
+            return Err(file.damaged(file.end, height, what));
+        }
+        if bad_slot.is_some() {
+            // The slot that does not hold may have committed what follows.
+            file.walk(len, false, &mut visit)?;
+            file.opening.kept = file.end - commit.len;
+            file.is_dirty = file.opening.kept > 0;
+        }
+        file.opening.dropped = len - file.end;
+        Ok(file)
+    }
+
+    /// Reads frames up to `end`, and says how high the chain is then. `strict`: all of them must hold.
+    fn walk(
+        &mut self,
+        end: u64,
+        strict: bool,
+        visit: &mut impl FnMut(&S, &FileHead, u64, &Frame<'_>) -> Result<(), ChainFileError>,
+    ) -> Result<u32, ChainFileError> {
+        let mut height: u32 = if strict { 0 } else { self.commit.tip.height };
+        let mut window = Window::default();
+        while self.end < end {
+            let offset = self.end;
+            let left = end - offset;
+            let (frame, digest) =
+                match frame::read(&self.storage, &mut window, offset, left, &self.digest)? {
+                    Ok(read) => read,
+                    Err(_) if !strict => return Ok(height),
+                    Err(what) => return Err(self.damaged(offset, height, what.into())),
+                };
+            let Some(after) = frame.height_after(height) else {
+                if !strict {
+                    return Ok(height);
+                }
+                let what = "a frame that does not fit the height".into();
+                return Err(self.damaged(offset, height, what));
+            };
+            if let FrameType::Unknown(code) = frame.kind
+                && !frame.kind.may_be_skipped()
+            {
+                return Err(ChainFileError::NotAChainFile(format!(
+                    "a frame of type {code} at offset {offset}, which a later version has written"
+                )));
+            }
+            visit(&self.storage, &self.head, offset, &frame)?;
+            height = after;
+            self.end += frame.len();
+            self.digest = digest;
+        }
+        Ok(height)
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a property of the file")]
+    const fn damaged(&self, offset: u64, height: u32, what: String) -> ChainFileError {
+        ChainFileError::Damaged { offset, height, what }
+    }
+
+    /// The head.
+    #[must_use]
+    pub const fn head(&self) -> &FileHead {
+        &self.head
+    }
+
+    /// The last commit.
+    #[must_use]
+    pub const fn commit_record(&self) -> &Commit {
+        &self.commit
+    }
+
+    /// What opening the file found out.
+    #[must_use]
+    pub const fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// Whether there are frames that are not committed.
+    #[must_use]
+    pub const fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// The storage.
+    #[must_use]
+    pub const fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// The bytes of the file, committed or not.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.end + self.pending.len() as u64
+    }
+
+    /// Whether the file holds genesis alone.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == self.head.start()
+    }
+
+    /// The payload of the frame at `offset`, which was visited or appended before.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn payload(&mut self, offset: u64) -> Result<Vec<u8>, ChainFileError> {
+        self.write_pending()?;
+        Ok(frame::payload(&self.storage, offset)?)
+    }
+
+    /// Appends a block. Gives the offset of its frame.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn append_block(&mut self, payload: &[u8]) -> Result<u64, ChainFileError> {
+        self.append(FrameType::Block, payload)
+    }
+
+    /// Appends a run of headers; the payload begins with their count.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn append_headers(&mut self, payload: &[u8]) -> Result<u64, ChainFileError> {
+        self.append(FrameType::Headers, payload)
+    }
+
+    /// Takes blocks back, the tip first.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn append_take_back(&mut self, blocks: u32) -> Result<u64, ChainFileError> {
+        let mut payload = Vec::new();
+        put_varint(&mut payload, blocks.into());
+        self.append(FrameType::TakeBack, &payload)
+    }
+
+    fn append(&mut self, kind: FrameType, payload: &[u8]) -> Result<u64, ChainFileError> {
+        if self.poisoned {
+            return Err(ChainFileError::Poisoned);
+        }
+        if self.opening.dropped > 0 {
+            // What a commit that never came about has left.
+            let cut = self.storage.truncate(self.end);
+            self.or_poison(cut)?;
+            self.opening.dropped = 0;
+        }
+        let offset = self.end + self.pending.len() as u64;
+        let start = self.pending.len();
+        self.digest = frame::put(&mut self.pending, kind, payload, &self.digest);
+        debug_assert!(self.pending.len() > start);
+        self.is_dirty = true;
+        if self.pending.len() >= PENDING_BYTES {
+            self.write_pending()?;
+        }
+        Ok(offset)
+    }
+
+    fn write_pending(&mut self) -> Result<(), ChainFileError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        if self.poisoned {
+            return Err(ChainFileError::Poisoned);
+        }
+        let written = self.storage.write_at(self.end, &self.pending);
+        self.or_poison(written)?;
+        self.end += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Commits all frames: when this returns, they survive whatever happens.
+    ///
+    /// # Errors
+    /// If they cannot be written. The file is then as it was after the last commit, and this handle
+    /// refuses further work.
+    pub fn commit(&mut self, tip: TipRecord) -> Result<(), ChainFileError> {
+        if self.poisoned {
+            return Err(ChainFileError::Poisoned);
+        }
+        self.write_pending()?;
+        let synced = self.storage.sync();
+        self.or_poison(synced)?;
+        let commit =
+            Commit { sequence: self.commit.sequence + 1, len: self.end, tip, digest: self.digest };
+        let written = self.storage.write_at(commit.offset(&self.head), &commit.encode());
+        self.or_poison(written)?;
+        let synced = self.storage.sync();
+        self.or_poison(synced)?;
+        self.commit = commit;
+        self.is_dirty = false;
+        Ok(())
+    }
+
+    fn or_poison<T>(&mut self, result: io::Result<T>) -> Result<T, ChainFileError> {
+        self.poisoned |= result.is_err();
+        Ok(result?)
+    }
+}
+
+/// The payload of a frame that was visited before.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn payload_at(storage: &impl Storage, offset: u64) -> io::Result<Vec<u8>> {
+    frame::payload(storage, offset)
+}
+
+/// The number that a frame's payload begins with: how many headers it holds, or blocks it takes back.
+#[must_use]
+pub fn leading_count(frame: &Frame<'_>) -> u32 {
+    // Checked when the frame was read.
+    leading_number(frame.payload).unwrap_or(0)
+}
+
+/// The leaf of a block id in the tree of the best branch.
+#[must_use]
+pub fn leaf_of(id: &Hash256) -> Hash256 {
+    crate::primitives::rfc6962::leaf_hash(id.as_bytes())
+}
+
+fn first_digest(head: &[u8]) -> Hash256 {
+    Hash256::from_bytes(Sha256::digest(head).into())
+}
+
+fn read_slot(storage: &impl Storage, head: &FileHead, slot: u64) -> Option<Commit> {
+    let mut page = vec![0; PAGE];
+    let offset = head.start() - (2 - slot) * PAGE as u64;
+    let read = storage.read_at(offset, &mut page).ok()?;
+    Commit::decode(&page[..read])
+        .filter(|commit| commit.sequence % 2 == slot && commit.len >= head.start())
+}
+
+/// A stretch of a storage that was read ahead.
+#[derive(Default)]
+struct Window {
+    bytes: Vec<u8>,
+    at: u64,
+}
+
+impl Window {
+    /// `len` bytes from `offset` on, fewer only at the end of the storage.
+    fn get(&mut self, storage: &impl Storage, offset: u64, len: usize) -> io::Result<&[u8]> {
+        let start = offset.checked_sub(self.at).and_then(|start| usize::try_from(start).ok());
+        let start = start.filter(|start| start.saturating_add(len) <= self.bytes.len());
+        let start = match start {
+            Some(start) => start,
+            None => {
+                self.bytes.resize(len.max(STEP), 0);
+                let read = storage.read_at(offset, &mut self.bytes)?;
+                self.bytes.truncate(read);
+                self.at = offset;
+                0
+            }
+        };
+        let end = self.bytes.len().min(start + len);
+        Ok(&self.bytes[start..end])
+    }
+}
+
+/// The number that a payload begins with.
+fn leading_number(payload: &[u8]) -> Option<u32> {
+    Reader::new(payload).varint().ok().and_then(|number| u32::try_from(number).ok())
+}

@@ -1,0 +1,205 @@
+//! Where the bytes of a chain file lie: on a disk, in memory, or in a test that loses some of them.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+
+/// Bytes that can be read and written at any place.
+pub trait Storage: Send {
+    /// How many bytes there are.
+    ///
+    /// # Errors
+    /// If the operating system does not say.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether there are no bytes.
+    ///
+    /// # Errors
+    /// As [`Storage::len`].
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Fills `bytes` from `offset` on, and says how many there were: fewer only at the end.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes all of `bytes` from `offset` on.
+    ///
+    /// # Errors
+    /// If they cannot be written; any part of them may have been.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts what lies behind `len`.
+    ///
+    /// # Errors
+    /// If it cannot be cut.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+
+    /// Returns when all that was written would survive a loss of power.
+    ///
+    /// # Errors
+    /// If that is not sure. What was written before may then be lost in any part.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl<S: Storage + ?Sized> Storage for Box<S> {
+    fn len(&self) -> io::Result<u64> {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        (**self).read_at(offset, bytes)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        (**self).write_at(offset, bytes)
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        (**self).truncate(len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        (**self).sync()
+    }
+}
+
+/// A file on a disk.
+#[derive(Debug)]
+pub struct FileStorage {
+    file: File,
+}
+
+impl FileStorage {
+    /// Opens a file that only this process may write while it is open.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or another process has it open for writing
+    /// ([`io::ErrorKind::WouldBlock`]).
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        lock(&file)?;
+        Ok(Self { file })
+    }
+
+    /// Opens a file for reading, whoever writes it at the same time.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open_for_reading(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)? })
+    }
+
+    /// Creates a file that begins with `bytes`: all of them, or there is no file.
+    ///
+    /// # Errors
+    /// If it cannot be written, or there is such a file.
+    pub fn create(path: &Path, bytes: &[u8]) -> io::Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let unfinished = Path::new(&name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(unfinished)?;
+        lock(&file)?;
+        let mut storage = Self { file };
+        storage.truncate(0)?;
+        storage.write_at(0, bytes)?;
+        storage.sync()?;
+        // Who came first holds the lock on what is then renamed; who comes now finds the name taken.
+        if path.try_exists()? {
+            std::fs::remove_file(unfinished)?;
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        std::fs::rename(unfinished, path)?;
+        sync_folder(path)?;
+        Ok(storage)
+    }
+}
+
+fn lock(file: &File) -> io::Result<()> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::Error(error) => error,
+        TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+    })
+}
+
+/// Makes a new name in a folder survive a loss of power.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Folders cannot be synced here; names are kept in the file system's journal.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+impl Storage for FileStorage {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        crate::positioned::read_up_to(&self.file, offset, bytes)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        crate::positioned::write_all(&self.file, offset, bytes)
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// Bytes in memory, for tests and for those who need no file.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStorage {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Storage for MemoryStorage {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.bytes.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        let count = bytes.len().min(self.bytes.len() - start);
+        bytes[..count].copy_from_slice(&self.bytes[start..start + count]);
+        Ok(count)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let end = start.checked_add(bytes.len()).ok_or(io::ErrorKind::OutOfMemory)?;
+        if end > self.bytes.len() {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes[start..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

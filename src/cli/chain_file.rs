@@ -1,0 +1,111 @@
+//! Chain files as commands open them, and what they tell of commits.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::chain::file::{ChainFileError, FileStorage, Opening};
+use crate::error::Error;
+use crate::ledger::{LoadedLedger, Params};
+use crate::primitives::Hash256;
+
+use super::output;
+
+/// Opens the chain file of a ledger for appending.
+pub(super) fn open_ledger(path: &Path) -> Result<LoadedLedger, Error> {
+    let loaded = FileStorage::open(path)
+        .map_err(opening_failed)
+        .and_then(|storage| LoadedLedger::open(Box::new(storage), |_, _| Ok(())))
+        .map_err(|source| Error::ChainFile { path: path.into(), source })?;
+    tell_of_opening(path, loaded.store.file().opening());
+    Ok(loaded)
+}
+
+/// Reads the chain file of a ledger as far as it is committed, whoever writes it at the same time.
+pub(super) fn read_ledger(path: &Path) -> Result<LoadedLedger, Error> {
+    FileStorage::open_for_reading(path)
+        .map_err(ChainFileError::Io)
+        .and_then(|storage| LoadedLedger::open(Box::new(storage), |_, _| Ok(())))
+        .map_err(|source| Error::ChainFile { path: path.into(), source })
+}
+
+/// Opens the chain file of the ledger that has these parameters, or creates it.
+pub(super) fn open_or_create_ledger(path: &Path, params: &Params) -> Result<LoadedLedger, Error> {
+    let failed = |source| Error::ChainFile { path: path.into(), source };
+    let is_there = path.try_exists().map_err(|error| failed(error.into()))?;
+    if !is_there {
+        let created = FileStorage::create(path, &LoadedLedger::empty_file(params));
+        let created = created.map_err(opening_failed);
+        return created
+            .and_then(|storage| LoadedLedger::open(Box::new(storage), |_, _| Ok(())))
+            .map_err(failed);
+    }
+    let loaded = open_ledger(path)?;
+    let theirs = loaded.store.params();
+    if theirs != params {
+        return Err(Error::usage(format!(
+            "{} holds the ledger with chain id {}, not {}",
+            path.display(),
+            theirs.chain_id(),
+            params.chain_id()
+        )));
+    }
+    Ok(loaded)
+}
+
+/// What a failure to open means.
+pub(super) fn opening_failed(error: io::Error) -> ChainFileError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => ChainFileError::Locked,
+        _ => ChainFileError::Io(error),
+    }
+}
+
+/// Tells what opening a file found out, if it is more than nothing.
+pub(super) fn tell_of_opening(path: &Path, opening: &Opening) {
+    let path = path.display();
+    if let Some(slot) = opening.bad_slot {
+        output::warning(&format!(
+            "{path}: commit slot {slot} is damaged; {} bytes behind the other slot's commit were \
+             kept because they verify",
+            opening.kept
+        ));
+    }
+    if opening.dropped > 0 {
+        let dropped = opening.dropped;
+        output::warning(&format!(
+            "{path}: {dropped} bytes of a commit that was never completed are dropped"
+        ));
+    }
+}
+
+/// Where commits are acknowledged: one JSON document a line, after each sync.
+pub(super) struct Acks {
+    to: Option<(PathBuf, File)>,
+}
+
+impl Acks {
+    /// Opens a file to append to, or takes an open file descriptor by its number.
+    pub(super) fn open(to: Option<&PathBuf>) -> Result<Self, Error> {
+        let Some(name) = to else { return Ok(Self { to: None }) };
+        let unwritable = |source| Error::Unwritable { path: name.clone(), source };
+        let number = name.to_str().and_then(|name| name.parse::<u32>().ok());
+        let path = match number {
+            Some(number) if cfg!(unix) => PathBuf::from(format!("/dev/fd/{number}")),
+            _ => name.clone(),
+        };
+        let mut options = OpenOptions::new();
+        options.append(true).create(number.is_none());
+        let file = options.open(path).map_err(unwritable)?;
+        Ok(Self { to: Some((name.clone(), file)) })
+    }
+
+    /// Acknowledges a commit.
+    pub(super) fn committed(&mut self, height: u32, id: &Hash256) -> Result<(), Error> {
+        let Some((path, file)) = &mut self.to else { return Ok(()) };
+        let line = serde_json::json!({ "height": height, "hash": id.to_string() });
+        // In one piece, so that no reader sees half a line.
+        let written = file.write_all(format!("{line}\n").as_bytes());
+        written.map_err(|source| Error::Unwritable { path: path.clone(), source })
+    }
+}
