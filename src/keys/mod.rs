@@ -13,10 +13,19 @@
 //!
 //! A file is created for its owner alone (mode 0600), never over another and never through a symbolic
 //! link; one that others can read, a link, or anything but a regular file is refused on reading.
-//! PBES2 has no checksum, so a wrong passphrase and a damaged file look the same.
+//! PBES2 has no checksum, so a wrong passphrase and a damaged file look the same, and a file damaged
+//! in just the right place opens as the key of another account: the account is what to compare.
 //!
 //! What is secret lives in memory that is overwritten when it is dropped, and none of the types that
-//! hold it can be printed.
+//! hold it can be printed:
+//!
+//! ```compile_fail,E0277
+//! println!("{:?}", blockmill::keys::SecretKey::from_bytes(&[7; 32]));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! println!("{:?}", blockmill::keys::Passphrase::new(b"secret".to_vec().into()).ok());
+//! ```
 
 mod file;
 mod pkcs8;

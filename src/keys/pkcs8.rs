@@ -59,13 +59,14 @@ impl Pem {
             return Err(KeyError::Encryption);
         }
         match sealed.decrypt(&*passphrase.0) {
-            // What comes out of a wrong passphrase is noise, which may look like anything.
-            Ok(document) => decode(&document).map_err(|_| KeyError::WrongPassphrase),
+            Ok(document) => decode(&document),
             Err(pkcs8::Error::EncryptedPrivateKey(
                 pkcs5::Error::AlgorithmParametersInvalid { .. }
                 | pkcs5::Error::NoPbes1CryptSupport
                 | pkcs5::Error::UnsupportedAlgorithm { .. },
             )) => Err(KeyError::Encryption),
+            // What comes out of a wrong passphrase is noise: one time in 256 its padding looks right, and
+            // then it is no document.
             Err(_) => Err(KeyError::WrongPassphrase),
         }
     }

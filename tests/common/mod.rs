@@ -1,7 +1,8 @@
 //! What several test files need: the public data, the software adapter, mined chains and ledgers.
 //!
 //! A test that lacks something says so on stderr, where the harness does not swallow it, and
-//! passes; `BLOCKMILL_REQUIRE_DATA=1` and `BLOCKMILL_REQUIRE_GPU=1` turn that into a failure.
+//! passes; `BLOCKMILL_REQUIRE_DATA=1`, `BLOCKMILL_REQUIRE_GPU=1` and `BLOCKMILL_REQUIRE_TOOLS=1` turn
+//! that into a failure.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this module")]
 
@@ -51,6 +52,15 @@ pub fn skip(variable: &str, why: &str) {
     assert!(!required, "{why}, and {variable}=1");
     // Not `eprintln!`, which the harness captures; and in one piece, because tests run side by side.
     let _ = std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes());
+}
+
+/// Whether a program of the system is there, such as `openssl`.
+pub fn tool_is_there(name: &str) -> bool {
+    let ran = std::process::Command::new(name).arg("--version").output();
+    if ran.is_err() {
+        skip("BLOCKMILL_REQUIRE_TOOLS", &format!("there is no program {name}"));
+    }
+    ran.is_ok()
 }
 
 /// The software adapter, or `None` after a visible skip.

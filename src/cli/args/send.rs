@@ -9,12 +9,12 @@ use crate::ledger::Account;
 use super::PassphraseArgs;
 
 const SEND_HELP: &str = "\
-Prints the transaction id on stdout, and nothing else there. The nonce is the sender's next one after
-the chain and what already waits in the file; several senders at once do not take the same one.
+Prints the transaction id on stdout, and nothing else there. The nonce is the sender's next one
+after the chain and what already waits in the file; several senders at once do not take the same one.
 Nothing is appended that is known to fail: a wrong length, an amount above the balance, a file of
 another chain.
 
-With --params alone only the start of the ledger is known: the allocations are the balances and the
+With --params, only the start of the ledger is known: the allocations are the balances and the
 first nonce is 0. For an account that has made transactions since, give --nonce; the balance is then
 not known, and not judged.
 
@@ -26,7 +26,7 @@ Examples:
       --record review --payload '{\"isbn\": \"9780131103627\", \"stars\": 5}'
       A record, for the application `review`.
   gpg --detach-sign < deed.pdf | blockmill ledger send --key alice.pem --pending wait.jsonl \\
-      --params club.toml --record notary --payload-file -
+      --chain club.chain --record notary --payload-file -
       A record of bytes from a pipe.";
 
 #[derive(Debug, Args)]
@@ -36,6 +36,8 @@ Examples:
     group = ArgGroup::new("what").args(["to", "record"]).required(true),
     group = ArgGroup::new("data").args(["payload", "payload_file"]),
 )]
+// What belongs to the other kind of transaction is a conflict of its own: clap does not ask for an
+// argument that conflicts with another, and so would take and drop it.
 pub(in crate::cli) struct SendArgs {
     /// The sender's secret key.
     #[arg(long, value_name = "FILE")]
@@ -61,7 +63,7 @@ pub(in crate::cli) struct SendArgs {
     pub(in crate::cli) to: Option<Account>,
 
     /// How much.
-    #[arg(long, value_name = "N", requires = "to")]
+    #[arg(long, value_name = "N", requires = "to", conflicts_with = "record")]
     pub(in crate::cli) amount: Option<u64>,
 
     /// What the miner gets besides.
@@ -69,11 +71,11 @@ pub(in crate::cli) struct SendArgs {
     pub(in crate::cli) fee: u64,
 
     /// A remark that everybody can read, at most 256 bytes.
-    #[arg(long, value_name = "TEXT", requires = "to", conflicts_with = "memo_hex")]
+    #[arg(long, value_name = "TEXT", requires = "to", conflicts_with_all = ["memo_hex", "record"])]
     pub(in crate::cli) memo: Option<String>,
 
     /// A remark of any bytes.
-    #[arg(long, value_name = "HEX", requires = "to")]
+    #[arg(long, value_name = "HEX", requires = "to", conflicts_with = "record")]
     pub(in crate::cli) memo_hex: Option<String>,
 
     /// The application's tag, 1 to 32 bytes: makes it a record.
@@ -81,11 +83,11 @@ pub(in crate::cli) struct SendArgs {
     pub(in crate::cli) record: Option<String>,
 
     /// What is recorded, at most 4096 bytes that everybody can read.
-    #[arg(long, value_name = "TEXT", requires = "record")]
+    #[arg(long, value_name = "TEXT", requires = "record", conflicts_with = "to")]
     pub(in crate::cli) payload: Option<String>,
 
     /// What is recorded, from a file, or - for standard input.
-    #[arg(long, value_name = "FILE", requires = "record")]
+    #[arg(long, value_name = "FILE", requires = "record", conflicts_with = "to")]
     pub(in crate::cli) payload_file: Option<PathBuf>,
 
     /// The number of transactions the sender made before, instead of finding it out.

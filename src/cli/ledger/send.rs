@@ -247,3 +247,51 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::keys::SecretKey;
+
+    use super::*;
+
+    fn waiting(chain_id: &Hash256, nonce: u64, amount: u64) -> Pending {
+        let key = SecretKey::from_bytes(&[1; 32]);
+        let to = Account::from_key([9; 32]);
+        let draft = Draft { fee: 1, kind: Kind::Transfer { to, amount, memo: Vec::new() } };
+        let mut message = Vec::new();
+        let unsigned = draft.transaction(key.account(), nonce, [0; SIGNATURE_LEN]);
+        unsigned.encode_signed_bytes(chain_id, &mut message);
+        let signed = draft.transaction(key.account(), nonce, key.sign(&message));
+        Pending::new(&signed, chain_id).expect("signed")
+    }
+
+    /// A file that still holds what is on the chain already.
+    #[test]
+    fn what_is_on_the_chain_neither_takes_a_nonce_nor_the_balance() {
+        let chain_id = Hash256::from_bytes([3; 32]);
+        let all = [(1, 500), (2, 500), (3, 40), (4, 30), (4, 20), (6, 5)]
+            .map(|(nonce, amount)| waiting(&chain_id, nonce, amount));
+        let from = SecretKey::from_bytes(&[1; 32]).account();
+        let view = View { chain_id, balance: Some(100), nonce: 3 };
+        let before = Waiting::of(&all, &from, &view);
+        assert_eq!(before.next(&view).expect("a nonce"), 5);
+        assert!(before.check(&view, 2, 1).is_err());
+        // 41 and 21 are spent before nonce 5, and what has a later nonce comes later.
+        assert!(before.check(&view, 5, 38).is_ok());
+        assert!(before.check(&view, 5, 39).is_err());
+        assert!(before.check(&view, 3, 100).is_ok());
+        assert!(before.check(&View { balance: None, ..view }, 5, u64::MAX).is_ok());
+        let other = Account::from_key([9; 32]);
+        let view = View { chain_id, balance: Some(0), nonce: 7 };
+        assert_eq!(Waiting::of(&all, &other, &view).next(&view).expect("a nonce"), 7);
+    }
+
+    #[test]
+    fn nonces_end() {
+        let chain_id = Hash256::from_bytes([3; 32]);
+        let from = SecretKey::from_bytes(&[1; 32]).account();
+        let view = View { chain_id, balance: None, nonce: u64::MAX };
+        let all = [waiting(&chain_id, u64::MAX, 1)];
+        assert!(Waiting::of(&all, &from, &view).next(&view).is_err());
+    }
+}
