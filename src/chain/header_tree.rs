@@ -154,6 +154,11 @@ impl<R: HeaderRules> HeaderTree<R> {
         self.rules = rules;
     }
 
+    /// Lists at most so many rejections of the input, which has not begun.
+    pub fn set_rejections_max(&mut self, rejections_max: usize) {
+        self.rejections = Rejections::new(rejections_max);
+    }
+
     /// An accepted block by its number.
     #[must_use]
     pub fn block(&self, number: u32) -> Ancestor<'_> {
