@@ -329,11 +329,7 @@ impl HeaderStore {
     ///
     /// # Errors
     /// If it cannot be read, or is not what was read before.
-    pub fn header(
-        &mut self,
-        number: u32,
-        block: Ancestor<'_>,
-    ) -> Result<Header, ChainFileError> {
+    pub fn header(&mut self, number: u32, block: Ancestor<'_>) -> Result<Header, ChainFileError> {
         let height = block.height();
         let damaged = |offset, what: &str| {
             let what = what.into();

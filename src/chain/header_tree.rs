@@ -159,6 +159,14 @@ impl<R: HeaderRules> HeaderTree<R> {
         self.rejections = Rejections::new(rejections_max);
     }
 
+    /// The number of an accepted block.
+    #[must_use]
+    pub fn number_of(&self, id: &Hash256) -> Option<u32> {
+        let is_accepted =
+            |node: &u32| matches!(self.nodes[*node as usize].state, State::Connected { .. });
+        self.find(id, hash_id(&self.hasher, id)).filter(is_accepted)
+    }
+
     /// An accepted block by its number.
     #[must_use]
     pub fn block(&self, number: u32) -> Ancestor<'_> {

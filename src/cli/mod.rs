@@ -4,6 +4,7 @@
 
 mod args;
 mod bench;
+mod chain;
 mod chain_file;
 mod devices;
 #[cfg(feature = "mine")]
@@ -11,7 +12,6 @@ mod grind;
 mod interrupt;
 mod ledger;
 mod output;
-#[cfg(feature = "mine")]
 mod output_file;
 mod report;
 mod status;
@@ -32,6 +32,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "mine")]
         Command::Grind(args) => grind::run(&args),
         Command::Ledger(args) => ledger::run(&args.command),
+        Command::Chain(args) => chain::run(&args.command),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -107,6 +107,28 @@ impl LoadedLedger {
     }
 }
 
+/// The parameters in the head of a ledger's chain file.
+///
+/// # Errors
+/// If it is another family's, of another level, or its chain id is not that of its parameters.
+pub fn params_of_head(head: &FileHead) -> Result<Params, ChainFileError> {
+    let no = |why: String| Err(ChainFileError::NotAChainFile(why));
+    if !head.is_ledger {
+        return no("a chain file of Bitcoin, not of a ledger".into());
+    }
+    if head.level != FileLevel::Full {
+        return no(format!("a ledger's chain file of level {}", head.level.name()));
+    }
+    let params = match Params::decode(&head.params) {
+        Ok(params) => params,
+        Err(why) => return no(format!("the chain file's parameters: {why}")),
+    };
+    if params.chain_id() != head.chain_id {
+        return no("the chain file's chain id is not that of its parameters".into());
+    }
+    Ok(params)
+}
+
 /// A file that is being read.
 struct Loading {
     params: Params,
@@ -121,20 +143,7 @@ struct Loading {
 
 impl Loading {
     fn new(head: &FileHead) -> Result<Self, ChainFileError> {
-        let no = |why: String| Err(ChainFileError::NotAChainFile(why));
-        if !head.is_ledger {
-            return no("a chain file of Bitcoin, not of a ledger".into());
-        }
-        if head.level != FileLevel::Full {
-            return no(format!("a ledger's chain file of level {}", head.level.name()));
-        }
-        let params = match Params::decode(&head.params) {
-            Ok(params) => params,
-            Err(why) => return no(format!("the chain file's parameters: {why}")),
-        };
-        if params.chain_id() != head.chain_id {
-            return no("the chain file's chain id is not that of its parameters".into());
-        }
+        let params = params_of_head(head)?;
         // What was accepted once stays accepted, whatever the clock says today.
         let rules = HeaderRules::new(&params, u64::MAX);
         Ok(Self {

@@ -207,7 +207,9 @@ impl<'a> Judge<'a> {
             Some(Obstacle::TwoNetworks(network, position)) => {
                 return Err(self.two_networks(network, position, &files));
             }
-            Some(Obstacle::ActivationHeights(error) | Obstacle::Target(error)) => return Err(error),
+            Some(Obstacle::ActivationHeights(error) | Obstacle::Target(error)) => {
+                return Err(error);
+            }
             Some(Obstacle::NeedlessTrust(position)) => {
                 return Err(needless_trust(position, &files));
             }

@@ -24,13 +24,13 @@ use crate::primitives::{Hash256, sha256d};
 use crate::verdict::{Position, Violation};
 
 use super::bodies::{BodyJudge, JudgedBody, Known, ReadBody, Task};
-use super::pipeline::{self, Overlap};
 use super::hash::{self, HashedBatch};
+use super::pipeline::{self, Overlap};
 use super::target::{AppendLedger, AppendTo, Commits};
 use super::{Busy, Family, QUEUE, Stored, Validation};
 
 /// The bytes of bodies in a batch, unless one block has more.
-const BATCH_BYTES: usize = 4 << 20;
+pub(super) const BATCH_BYTES: usize = 4 << 20;
 
 /// The bytes of a chain file between two commits, about.
 const COMMIT_BYTES: u64 = 4 << 20;
@@ -170,7 +170,7 @@ fn read_headers(
     )
 }
 
-fn thread_pool(threads: usize) -> Result<ThreadPool, Error> {
+pub(super) fn thread_pool(threads: usize) -> Result<ThreadPool, Error> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|index| format!("bodies-{index}"))

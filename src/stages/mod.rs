@@ -15,6 +15,7 @@
 //! is read, and no more than two batches wait between two stages.
 
 mod bodies;
+mod check;
 mod hash;
 mod judge;
 mod ledger;
@@ -36,6 +37,7 @@ use crate::primitives::{Hash256, Header};
 use judge::Judge;
 use pipeline::Overlap;
 
+pub use check::check_ledger;
 pub use ledger::{LedgerOptions, LedgerSummary, validate_ledger};
 pub use target::{AppendHeaders, AppendLedger, AppendTo, open_or_create};
 
@@ -166,7 +168,8 @@ pub fn validate_headers(
     let confirm = append_to.is_some();
     // Compressed or piped input holds more than this; the tree then grows.
     let expected = inputs.bytes_on_disk().unwrap_or(0) / Header::LEN as u64;
-    let mut judge = Judge::new(options, usize::try_from(expected).unwrap_or(usize::MAX), append_to)?;
+    let mut judge =
+        Judge::new(options, usize::try_from(expected).unwrap_or(usize::MAX), append_to)?;
     let mut reader = HeaderReader::new(inputs, options.batch);
     let mut busy = Busy::default();
     let judged = pipeline::run(

@@ -4,9 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::bitcoin::{HeaderRules, HeaderStore, LoadedHeaders, Params};
-use crate::chain::file::{
-    AnyStorage, ChainFile, ChainFileError, FileHead, FileStorage, Storage,
-};
+use crate::chain::file::{AnyStorage, ChainFile, ChainFileError, FileHead, FileStorage, Storage};
 use crate::chain::{Ancestor, HeaderTree};
 use crate::error::Error;
 use crate::ledger::{self, LoadedLedger};

@@ -315,6 +315,13 @@ impl<S: Storage> ChainFile<S> {
         self.reorganisations
     }
 
+    /// The slot that did not hold when the file was opened, and its offset.
+    #[must_use]
+    pub fn bad_slot(&self) -> Option<(char, u64)> {
+        let place = |slot| slot_offset(&self.head, u64::from(slot == 'B'));
+        self.opening.bad_slot.map(|slot| (slot, place(slot)))
+    }
+
     /// Whether there is anything to commit: frames, or a slot that did not hold.
     #[must_use]
     pub const fn is_dirty(&self) -> bool {
@@ -480,10 +487,13 @@ fn read_slots(storage: &impl Storage, head: &FileHead) -> [Option<Commit>; 2] {
     slots
 }
 
+const fn slot_offset(head: &FileHead, slot: u64) -> u64 {
+    head.start() - (2 - slot) * PAGE as u64
+}
+
 fn read_slot(storage: &impl Storage, head: &FileHead, slot: u64) -> Option<Commit> {
     let mut page = vec![0; PAGE];
-    let offset = head.start() - (2 - slot) * PAGE as u64;
-    let read = storage.read_at(offset, &mut page).ok()?;
+    let read = storage.read_at(slot_offset(head, slot), &mut page).ok()?;
     Commit::decode(&page[..read])
         .filter(|commit| commit.sequence % 2 == slot && commit.len >= head.start())
 }
