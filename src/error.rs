@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::chain::file::ChainFileError;
+use crate::keys::KeyError;
 
 /// A failure, by what the user can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,14 @@ pub enum Error {
     /// A device or a resource was asked for and is not there.
     #[error("{0}")]
     Device(String),
+    /// A secret key could not be had, nor kept.
+    #[error("{}: {source}", path.display())]
+    Key {
+        /// The file, of the key or of its passphrase, as the user named it.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
     /// There is no room for a temporary file.
     #[error("cannot keep a decompressed or piped dump in a temporary file: {0}")]
     Spool(io::Error),
@@ -95,6 +104,7 @@ impl Error {
             Self::NotRecognised { .. } => "not-recognised",
             Self::NothingConnects { .. } => "nothing-connects",
             Self::Device(_) => "device",
+            Self::Key { .. } => "key",
             Self::Spool(_) => "spool",
             Self::Output(_) => "output",
             Self::Unwritable { .. } => "unwritable",
@@ -116,7 +126,11 @@ impl Error {
             Self::Unreadable { .. } | Self::NotRecognised { .. } | Self::NothingConnects { .. } => {
                 3
             }
-            Self::Device(_) | Self::Spool(_) | Self::Output(_) | Self::Unwritable { .. } => 5,
+            Self::Device(_)
+            | Self::Key { .. }
+            | Self::Spool(_)
+            | Self::Output(_)
+            | Self::Unwritable { .. } => 5,
             Self::ChainFile { source, .. } => match source {
                 ChainFileError::Damaged { .. } | ChainFileError::NotAChainFile(_) => 3,
                 ChainFileError::Io(_) | ChainFileError::Locked | ChainFileError::Poisoned => 5,
@@ -138,6 +152,7 @@ impl Error {
             }
             Self::Usage { place, .. } | Self::NothingConnects { place, .. } => place.clone(),
             Self::Device(_)
+            | Self::Key { .. }
             | Self::Spool(_)
             | Self::Output(_)
             | Self::Unwritable { .. }

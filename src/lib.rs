@@ -14,6 +14,7 @@
 //!   the rules by which a header is judged.
 //! - [`verdict`] names rules and evidence; [`Error`] is what keeps blockmill from judging.
 //! - [`signature`] is Ed25519 under one written rule; [`ledger`] holds the ledger's rules, being built.
+//! - [`keys`] keeps the secret keys that sign for a ledger's accounts.
 //! - [`primitives`] are the values that all of them share.
 //! - `miner` searches nonces (feature `mine`), [`mod@bench`] compares backends, [`cli`] is the program.
 //!
@@ -30,9 +31,11 @@ pub mod cli;
 pub mod compute;
 pub mod dump;
 mod error;
+pub mod keys;
 pub mod ledger;
 #[cfg(feature = "mine")]
 pub mod miner;
+mod new_file;
 mod positioned;
 pub mod primitives;
 pub mod signature;

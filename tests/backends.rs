@@ -6,16 +6,25 @@ mod common;
 use blockmill::compute::{Backend, Cpu, DispatchLimits, Reference};
 use blockmill::primitives::{Hash256, Trees};
 
+use common::messages::{self, EDGES, FUNCTIONS, digests, digests_by, random_lengths};
 use common::oracle;
+use common::trees::Shape;
 
 /// Where backends without a device have no limit, they get the numbers of a software device.
-const LIMITS: DispatchLimits =
-    DispatchLimits { headers: 1 << 18, leaves: 1 << 18, nonces: 1 << 19 };
+const LIMITS: DispatchLimits = DispatchLimits {
+    headers: 1 << 18,
+    leaves: 1 << 18,
+    messages: 1 << 18,
+    message_bytes: 16 << 20,
+    longest_message: 64 << 10,
+    nonces: 1 << 19,
+};
 
 /// The whole contract. `limits` are those of the device, if there is one.
 fn conforms(backend: &dyn Backend, limits: DispatchLimits) {
     hashes_headers(backend, limits.headers);
-    hashes_trees(backend, limits.leaves);
+    Shape::ALL.iter().for_each(|&shape| hashes_trees(backend, shape, limits.leaves));
+    hashes_messages(backend, limits);
     #[cfg(feature = "mine")]
     search::finds_the_lowest_winner(backend, limits.nonces);
     // Whatever was asked, an honest backend had nothing to report.
@@ -42,23 +51,24 @@ fn hashes_headers(backend: &dyn Backend, limit: usize) {
     }
 }
 
-fn hashes_trees(backend: &dyn Backend, limit: usize) {
+fn hashes_trees(backend: &dyn Backend, shape: Shape, limit: usize) {
     let leaves = oracle::hashes(7, limit.max(1 << 12) + 1);
     let holds = |sizes: &[usize]| {
-        let (mut trees, mut expected) = (Trees::new(), Vec::new());
+        let mut trees = Trees::new();
         // Each tree begins at a leaf of its own, so that no two of one size are alike.
         for (index, &size) in sizes.iter().enumerate() {
             let first = index % (leaves.len() - size + 1);
             trees.push(&leaves[first..first + size]);
-            expected.push(oracle::merkle_root(&leaves[first..first + size]));
         }
-        let mut roots = unwritten(sizes.len());
-        backend.merkle_roots(&trees, &mut roots);
-        assert!(roots == expected, "{}: trees of {sizes:?}", backend.name());
+        let roots = shape.roots_by(backend, &trees);
+        assert!(roots == shape.roots(&trees), "{}: {shape:?} of {sizes:?}", backend.name());
     };
     holds(&[]);
-    // A root that is its only leaf, one pair, and the two ways for a level to be odd.
-    [1, 2, 3, 5].iter().for_each(|&size| holds(&[size]));
+    // A root that is its only leaf, one pair, the two ways for a level to be odd, and all that
+    // follow; each alone, and all together.
+    let small: Vec<_> = (1..=70).collect();
+    small.iter().for_each(|&size| holds(&[size]));
+    holds(&small);
     // Around a power of two the height changes, or every level is odd.
     for power in [2, 3, 4, 5, 8, 10, 12] {
         holds(&[(1 << power) - 1, 1 << power, (1 << power) + 1]);
@@ -70,6 +80,33 @@ fn hashes_trees(backend: &dyn Backend, limit: usize) {
     // dispatch stands between smaller ones, which must keep their order.
     holds(&[limit / 2, limit / 2, 3]);
     holds(&[2, limit + 1, 3]);
+}
+
+fn hashes_messages(backend: &dyn Backend, limits: DispatchLimits) {
+    let holds = |lengths: &[usize]| {
+        let messages = messages::messages(lengths.iter().copied());
+        for function in FUNCTIONS {
+            let found = digests_by(backend, function, &messages);
+            let (name, count) = (backend.name(), lengths.len());
+            assert!(found == digests(function, &messages), "{name}: {function:?} of {count}");
+        }
+    };
+    holds(&[]);
+    EDGES.iter().for_each(|&length| holds(&[length]));
+    // Every length about the ends of the first blocks, and as many messages as a workgroup takes,
+    // one less and one more.
+    let short: Vec<_> = (0..=200).collect();
+    holds(&short);
+    [63, 64, 65, 127, 128, 129].iter().for_each(|&count| holds(&short[..count]));
+    // As many as a batch of blocks has, of all lengths up to several KiB.
+    holds(&random_lengths(2000, 6 << 10));
+    // As long as a device takes, one byte more, and far more, between others.
+    let longest = limits.longest_message;
+    holds(&[5, longest, longest + 1, 64, (1 << 20) + 7, longest - 1, 0, (3 << 20) + 1]);
+    // More bytes than a dispatch takes, and more messages; of the latter eight places go to known
+    // answers.
+    holds(&vec![longest; limits.message_bytes / longest + 1]);
+    [8, 7].iter().for_each(|spare| holds(&vec![9; limits.messages - spare]));
 }
 
 #[cfg(feature = "mine")]
@@ -236,6 +273,9 @@ fn reference() {
     let limits = DispatchLimits {
         headers: LIMITS.headers / 16,
         leaves: LIMITS.leaves / 16,
+        messages: LIMITS.messages / 16,
+        message_bytes: LIMITS.message_bytes / 16,
+        longest_message: LIMITS.longest_message / 16,
         nonces: LIMITS.nonces / 16,
     };
     conforms(&Reference, limits);
@@ -264,12 +304,9 @@ fn guarded_simulation() {
 #[cfg(feature = "gpu")]
 #[test]
 fn guarded_software_gpu() {
-    use blockmill::compute::{CrossCheck, Device, DeviceType, Guarded, Tested, gpu};
+    use blockmill::compute::{CrossCheck, Device, Guarded, Tested};
 
-    let software = |adapter: &gpu::Adapter| adapter.info().kind == DeviceType::Software;
-    let Some(adapter) = gpu::adapters().into_iter().find(software) else {
-        return common::skip("BLOCKMILL_REQUIRE_GPU", "no adapter of a software driver");
-    };
+    let Some(adapter) = common::software_adapter() else { return };
     let device = adapter.open().expect("the software adapter opens");
     let limits = device.limits();
     let tested = Tested::new(Box::new(device)).expect("the software adapter works");

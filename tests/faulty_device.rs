@@ -3,15 +3,20 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use blockmill::compute::{Backend, CrossCheck, DeviceError, Guarded, SelfTestFailure, Tested};
-use blockmill::primitives::{Hash256, Trees};
+use blockmill::primitives::{Hash256, HashFunction};
 
-use common::faulty::{Fault, Faulty, KNOWN, LIMITS, Log, SELF_TEST_CALLS, Simulated, guarded};
+use common::faulty::{
+    Fault, Faulty, KNOWN, LIMITS, Log, MESSAGE_ROOM, SELF_TEST_CALLS, Simulated, guarded,
+};
+use common::messages::{digests, digests_by, messages};
 use common::oracle;
 #[cfg(feature = "mine")]
 use common::search_faults::SearchFault;
+use common::trees::{Shape, trees};
 
 /// Three dispatches of each kind of job.
 const DISPATCHES: usize = 3;
@@ -21,7 +26,10 @@ type Job = fn(&dyn Backend);
 
 const JOBS: &[(&str, Job)] = &[
     ("headers", hash_headers),
-    ("trees", hash_trees),
+    ("Bitcoin's trees", |backend| hash_trees(backend, Shape::Bitcoin)),
+    ("RFC 6962's trees", |backend| hash_trees(backend, Shape::Rfc6962)),
+    ("SHA-256", |backend| hash_messages(backend, HashFunction::Sha256)),
+    ("SHA-256d", |backend| hash_messages(backend, HashFunction::Sha256d)),
     #[cfg(feature = "mine")]
     ("search", search),
 ];
@@ -33,13 +41,16 @@ fn hash_headers(backend: &dyn Backend) {
     assert!(ids == oracle::ids(&headers));
 }
 
-fn hash_trees(backend: &dyn Backend) {
-    let mut trees = Trees::new();
+fn hash_trees(backend: &dyn Backend, shape: Shape) {
     // Known answers take 72 of 288 leaves, so that two of these trees fill a dispatch.
-    (0..5).for_each(|seed| trees.push(&oracle::hashes(seed * 1000, 100)));
-    let mut roots = vec![Hash256::default(); trees.len()];
-    backend.merkle_roots(&trees, &mut roots);
-    assert!(trees.iter().map(oracle::merkle_root).eq(roots));
+    let trees = trees([100; 5]);
+    assert!(shape.roots_by(backend, &trees) == shape.roots(&trees));
+}
+
+fn hash_messages(backend: &dyn Backend, function: HashFunction) {
+    let of_dispatch = MESSAGE_ROOM / LIMITS.longest_message;
+    let messages = messages(vec![LIMITS.longest_message; 2 * of_dispatch + 1]);
+    assert!(digests_by(backend, function, &messages) == digests(function, &messages));
 }
 
 #[cfg(feature = "mine")]
@@ -197,7 +208,14 @@ fn broken_devices_fail_the_self_test() {
     }
     for error in errors() {
         // In each kernel.
-        let nth: [fn(usize) -> bool; 3] = [|call| call == 0, |call| call == 1, |call| call == 2];
+        let nth: [fn(usize) -> bool; 6] = [
+            |call| call == 0,
+            |call| call == 1,
+            |call| call == 2,
+            |call| call == 3,
+            |call| call == 4,
+            |call| call == 5,
+        ];
         for at in &nth[..SELF_TEST_CALLS] {
             let fault = Fault::Fails { error: error.clone(), at: *at, comes_back: true };
             assert_eq!(self_test_of(fault), Some(SelfTestFailure::Device(error.clone())));
@@ -205,16 +223,25 @@ fn broken_devices_fail_the_self_test() {
     }
 }
 
-/// One wrong digest anywhere in the self-test, of either kernel.
+/// One wrong digest anywhere in the self-test, of any kernel.
 #[test]
 fn the_self_test_looks_at_every_result() {
     let (device, log) = Faulty::new(Box::new(Simulated::new()), Fault::None);
     log.arm();
     assert!(Tested::new(Box::new(device)).is_ok());
     let digests = log.take_dispatches().into_iter().filter(|call| call.decoy_group.is_none());
-    for (what, call) in ["header ids", "Merkle roots"].into_iter().zip(digests) {
-        // Every tree, and headers all over the batch.
+    let names =
+        ["header ids", "Merkle roots", "SHA-256 digests", "SHA-256d digests", "RFC 6962 roots"];
+    let digests: Vec<_> = digests.collect();
+    assert_eq!(digests.len(), names.len());
+    let mut asked = HashSet::new();
+    for (what, call) in names.into_iter().zip(digests) {
+        // Every tree, and others all over the batch.
         for job in call.jobs.iter().step_by(call.jobs.len().div_ceil(20)).chain(call.jobs.last()) {
+            // The empty message is hashed by both functions, and the first one would tell.
+            if !asked.insert(job.clone()) {
+                continue;
+            }
             let fault = Fault::Answer { job: job.clone(), digest: Hash256::ZERO };
             assert_eq!(self_test_of(fault), Some(SelfTestFailure::Wrong { what }));
         }
@@ -243,16 +270,12 @@ fn wrong_searches_fail_the_self_test() {
 #[cfg(feature = "gpu")]
 #[test]
 fn the_software_gpu_is_not_believed_either() {
-    use blockmill::compute::{DeviceType, gpu};
     use common::faulty::{assert_caught, guarded_over};
 
-    let software = |adapter: &gpu::Adapter| adapter.info().kind == DeviceType::Software;
-    let Some(adapter) = gpu::adapters().into_iter().find(software) else {
-        return common::skip("BLOCKMILL_REQUIRE_GPU", "no adapter of a software driver");
-    };
+    let Some(adapter) = common::software_adapter() else { return };
     let open = || Box::new(adapter.open().expect("the software adapter opens"));
     for (fault, (name, job)) in
-        [Fault::FlipEveryWord, Fault::Nothing, Fault::Zeros].iter().zip(JOBS)
+        [Fault::FlipEveryWord, Fault::Nothing, Fault::Zeros].iter().cycle().zip(JOBS)
     {
         let (backend, log) = guarded_over(open(), fault.clone(), CrossCheck::OFF);
         job(&backend);

@@ -8,11 +8,15 @@
 
 mod common;
 
+use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use blockmill::compute::gpu::{Gpu, Kernels, adapters};
-use blockmill::compute::{Backend, Device, DeviceError, DeviceType, Reference};
-use blockmill::primitives::{Hash256, Header, Trees, sha256d};
+use blockmill::compute::{Backend, Device, DeviceError, Reference};
+use blockmill::primitives::{Hash256, HashFunction, Header, Messages, Trees, sha256d};
+
+use common::messages::{EDGES, FUNCTIONS, messages, random_lengths};
+use common::trees::{Shape, trees};
 
 /// The device that all tests share, because a software driver takes a second to compile a kernel.
 fn gpu(kernels: Kernels) -> Option<MutexGuard<'static, Gpu>> {
@@ -23,15 +27,10 @@ fn gpu(kernels: Kernels) -> Option<MutexGuard<'static, Gpu>> {
         Kernels::Readable => &READABLE,
     };
     let gpu = place.get_or_init(|| {
-        let software = |kind| kind == DeviceType::Software;
-        let adapter = adapters().into_iter().find(|adapter| software(adapter.info().kind))?;
+        let adapter = common::software_adapter()?;
         Some(Mutex::new(adapter.open_with(kernels).expect("the software adapter opens")))
     });
-    let Some(gpu) = gpu else {
-        common::skip("BLOCKMILL_REQUIRE_GPU", "no software adapter, such as Mesa's lavapipe");
-        return None;
-    };
-    Some(gpu.lock().unwrap_or_else(PoisonError::into_inner))
+    Some(gpu.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Hashes that differ and look random: the one of each number after `seed`.
@@ -63,24 +62,41 @@ fn header_ids(gpu: &mut Gpu, headers: &[Header]) -> Vec<Hash256> {
     ids
 }
 
-fn merkle_roots(gpu: &mut Gpu, trees: &Trees) -> Vec<Hash256> {
+fn roots(gpu: &mut Gpu, shape: Shape, trees: &Trees) -> Result<Vec<Hash256>, DeviceError> {
     let mut roots = noise(trees.len());
-    gpu.merkle_roots(trees, &mut roots).expect("a batch within the limits");
-    roots
-}
-
-fn assert_merkle_roots(gpu: &mut Gpu, trees: &Trees) {
-    let mut expected = noise(trees.len());
-    Reference.merkle_roots(trees, &mut expected);
-    assert!(merkle_roots(gpu, trees) == expected, "{} trees", trees.len());
-}
-
-fn trees(leaf_counts: impl IntoIterator<Item = usize>) -> Trees {
-    let mut trees = Trees::new();
-    for (seed, count) in (0..).step_by(1 << 20).zip(leaf_counts) {
-        trees.push(&hashes(seed, count));
+    match shape {
+        Shape::Bitcoin => gpu.merkle_roots(trees, &mut roots)?,
+        Shape::Rfc6962 => gpu.rfc6962_roots(trees, &mut roots)?,
     }
-    trees
+    Ok(roots)
+}
+
+fn assert_roots(gpu: &mut Gpu, shape: Shape, trees: &Trees) {
+    let found = roots(gpu, shape, trees).expect("a batch within the limits");
+    assert!(found == shape.roots_by(&Reference, trees), "{} {shape:?} trees", trees.len());
+}
+
+fn digests(
+    gpu: &mut Gpu,
+    function: HashFunction,
+    messages: &Messages,
+) -> Result<Vec<Hash256>, DeviceError> {
+    let mut digests = noise(messages.len());
+    gpu.hash_messages(function, messages, &mut digests)?;
+    Ok(digests)
+}
+
+fn assert_digests(gpu: &mut Gpu, messages: &Messages) {
+    for function in FUNCTIONS {
+        let found = digests(gpu, function, messages).expect("a batch within the limits");
+        // The reference is slow without optimization, and is held to the oracle elsewhere.
+        let right = common::messages::digests(function, messages);
+        assert!(found == right, "{function:?} of {} messages", messages.len());
+    }
+}
+
+fn assert_refused<T: Debug>(answer: &Result<T, DeviceError>) {
+    assert!(matches!(answer, Err(DeviceError::Refused(_))), "{answer:?}");
 }
 
 #[test]
@@ -104,43 +120,69 @@ fn headers_equal_the_reference() {
     for count in [most, 257, 256, 255, 65, 64, 63, 32, 31, 1, 0] {
         assert!(header_ids(&mut gpu, &headers[..count]) == expected[..count], "{count} headers");
     }
-    let refused = gpu.header_ids(&headers, &mut noise(most + 1));
-    assert!(matches!(refused, Err(DeviceError::Refused(_))), "{refused:?}");
-    let refused = gpu.header_ids(&headers[..2], &mut noise(1));
-    assert!(matches!(refused, Err(DeviceError::Refused(_))), "{refused:?}");
+    assert_refused(&gpu.header_ids(&headers, &mut noise(most + 1)));
+    assert_refused(&gpu.header_ids(&headers[..2], &mut noise(1)));
     // What is refused before it reaches the driver leaves the device open.
     assert!(header_ids(&mut gpu, &headers[..3]) == expected[..3]);
 }
 
 #[test]
-fn merkle_roots_equal_the_reference() {
+fn roots_equal_the_reference() {
     let Some(mut gpu) = gpu(Kernels::Generated) else { return };
-    for count in [1, 2, 3, 5, 7, 9, 31, 32, 33, 127, 128, 129, 4095, 4096, 4097] {
-        assert_merkle_roots(&mut gpu, &trees([count]));
-    }
-    assert_merkle_roots(&mut gpu, &trees([]));
-    assert_merkle_roots(&mut gpu, &trees([1; 100]));
-    assert_merkle_roots(&mut gpu, &trees((1..=200).chain((1..=200).rev())));
-
     let most = gpu.limits().leaves;
-    assert_merkle_roots(&mut gpu, &trees([most]));
-    // The shape with the most inner nodes for its leaves.
-    assert_merkle_roots(&mut gpu, &trees(vec![9; most / 9]));
-    let refused = gpu.merkle_roots(&trees([most, 1]), &mut noise(2));
-    assert!(matches!(refused, Err(DeviceError::Refused(_))), "{refused:?}");
-    let refused = gpu.merkle_roots(&trees([2]), &mut []);
-    assert!(matches!(refused, Err(DeviceError::Refused(_))), "{refused:?}");
-    assert_merkle_roots(&mut gpu, &trees([6]));
+    for shape in Shape::ALL {
+        for count in [1, 2, 3, 5, 7, 9, 31, 32, 33, 127, 128, 129, 4095, 4096, 4097] {
+            assert_roots(&mut gpu, shape, &trees([count]));
+        }
+        assert_roots(&mut gpu, shape, &trees([]));
+        assert_roots(&mut gpu, shape, &trees([1; 100]));
+        assert_roots(&mut gpu, shape, &trees((1..=200).chain((1..=200).rev())));
+
+        assert_roots(&mut gpu, shape, &trees([most]));
+        // The shape with the most inner nodes for its leaves.
+        assert_roots(&mut gpu, shape, &trees(vec![9; most / 9]));
+        assert_refused(&roots(&mut gpu, shape, &trees([most, 1])));
+        assert_roots(&mut gpu, shape, &trees([6]));
+    }
+    assert_refused(&gpu.merkle_roots(&trees([2]), &mut []));
+    assert_refused(&gpu.rfc6962_roots(&trees([2]), &mut []));
+    assert_roots(&mut gpu, Shape::Rfc6962, &trees([6]));
+}
+
+#[test]
+fn digests_of_messages_are_right() {
+    let Some(mut gpu) = gpu(Kernels::Generated) else { return };
+    let limits = gpu.limits();
+    let (most, longest) = (limits.messages, limits.longest_message);
+    // Every limit reached and exceeded by one, largest first.
+    assert_digests(&mut gpu, &messages(vec![3; most]));
+    assert_refused(&digests(&mut gpu, HashFunction::Sha256, &messages(vec![0; most + 1])));
+    let full = vec![longest; limits.message_bytes / longest];
+    assert_digests(&mut gpu, &messages(full.iter().copied()));
+    let too_full = full.into_iter().chain([limits.message_bytes % longest + 1]);
+    assert_refused(&digests(&mut gpu, HashFunction::Sha256, &messages(too_full)));
+    assert_refused(&digests(&mut gpu, HashFunction::Sha256, &messages([longest + 1])));
+    assert_refused(&gpu.hash_messages(HashFunction::Sha256d, &messages([2]), &mut []));
+
+    assert_digests(&mut gpu, &messages(0..=200));
+    EDGES.iter().for_each(|&length| assert_digests(&mut gpu, &messages([length])));
+    [63, 64, 65].iter().for_each(|&count| assert_digests(&mut gpu, &messages(vec![250; count])));
+    assert_digests(&mut gpu, &messages(random_lengths(3000, 6 << 10)));
+    assert_digests(&mut gpu, &messages([]));
 }
 
 #[test]
 fn readable_hash_kernels_equal_the_generated_ones() {
     let headers = headers(1000);
     let trees = trees((1..=60).chain([1000]));
+    let messages = messages((0..=200).chain(random_lengths(100, 4 << 10)));
     let outputs = [Kernels::Generated, Kernels::Readable].map(|kernels| {
         let mut gpu = gpu(kernels)?;
         assert_eq!(gpu.kernels(), kernels);
-        Some((header_ids(&mut gpu, &headers), merkle_roots(&mut gpu, &trees)))
+        let ids = header_ids(&mut gpu, &headers);
+        let roots = Shape::ALL.map(|shape| roots(&mut gpu, shape, &trees).expect("roots"));
+        let digests = FUNCTIONS.map(|of| digests(&mut gpu, of, &messages).expect("digests"));
+        Some((ids, roots, digests))
     });
     let [generated, readable] = outputs;
     assert!(generated == readable);
@@ -304,8 +346,7 @@ mod search {
             SearchDispatch { decoy_first: u32::MAX - 254, ..good },
         ];
         for dispatch in bad {
-            let refused = gpu.search(&dispatch, &mut |_| {});
-            assert!(matches!(refused, Err(DeviceError::Refused(_))), "{refused:?}");
+            assert_refused(&gpu.search(&dispatch, &mut |_| {}));
         }
         assert_search(&mut gpu, &good);
     }

@@ -132,6 +132,15 @@ impl<'a> Ancestor<'a> {
         std::iter::successors(Some(self), Self::parent)
     }
 
+    /// The median time of the block and the ten before it.  (Core: `GetMedianTimePast`.)
+    #[must_use]
+    pub fn median_time_past(self) -> u32 {
+        let mut times: Vec<_> =
+            self.lineage().take(super::MEDIAN_BLOCKS).map(|block| block.time()).collect();
+        times.sort_unstable();
+        times[times.len() / 2]
+    }
+
     /// The block `steps` before it, unless the tree starts later.
     #[must_use]
     pub fn back(self, steps: u32) -> Option<Self> {

@@ -17,6 +17,12 @@ use crate::primitives::{CompactTarget, Hash256};
 
 use super::output::Format;
 
+mod key;
+mod send;
+
+pub(super) use key::{KeyArgs, KeyCommand, KeyNewArgs, KeyShowArgs, PassphraseArgs};
+pub(super) use send::SendArgs;
+
 /// Validates block chains, mines headers, and compares CPU and GPU.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = EXIT_CODES)]
@@ -39,13 +45,18 @@ Exit codes (when several hold, the first of 130, 5, 4, 1, 3, 0):
 pub(super) enum Command {
     /// Judge a dump of blocks or headers by every rule of its network or ledger.
     Validate(ValidateArgs),
+    /// Mine blocks of a ledger into its chain file.
+    #[cfg(feature = "mine")]
+    Mine(MineArgs),
     /// Find the nonce of a block header.
     #[cfg(feature = "mine")]
     Grind(GrindArgs),
-    /// Begin a ledger, or make a dump of one to try things on.
+    /// Begin a ledger, sign transactions for it, or make a dump of one to try things on.
     Ledger(LedgerArgs),
     /// Look into a chain file, check it, or make a dump of it.
     Chain(ChainArgs),
+    /// Make the secret key of an account, or say whose a key is.
+    Key(KeyArgs),
     /// List what can compute here, and whether it computes right.
     Devices(DevicesArgs),
     /// Measure CPU and GPU on the same work, after comparing their answers.
@@ -213,6 +224,54 @@ impl ComputeArgs {
 }
 
 #[cfg(feature = "mine")]
+const MINE_HELP: &str = "\
+Prints a line for each block: height, id, how many transactions it took, their fees. A block is
+validated like any other before it is appended, and committed before it is printed.
+
+Examples:
+  blockmill mine --chain ledger.chain --params ledger.toml --reward-to bm1...
+      The first block of a new ledger.
+  blockmill mine --chain ledger.chain --transactions pending.jsonl --reward-to bm1... --blocks 10
+      Ten blocks, with what waits; the file of what waits is read again for each block.";
+
+#[cfg(feature = "mine")]
+#[derive(Debug, Args)]
+#[command(after_help = MINE_HELP)]
+pub(super) struct MineArgs {
+    /// The chain file of the ledger.
+    #[arg(long, value_name = "CHAINFILE")]
+    pub(super) chain: PathBuf,
+
+    /// The parameters of the ledger: if the chain file is not there, it is created.
+    #[arg(long, value_name = "PARAMS.toml")]
+    pub(super) params: Option<PathBuf>,
+
+    /// Transactions that wait, as `ledger send` writes them.
+    #[arg(long, value_name = "PENDING.jsonl")]
+    pub(super) transactions: Option<PathBuf>,
+
+    /// The account that gets subsidy and fees.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(super) reward_to: Account,
+
+    /// How many blocks to mine.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) blocks: u32,
+
+    /// Where to write a JSON line for each block, once it is safe: a file, or the number of an open
+    /// file descriptor.
+    #[arg(long, value_name = "FILE|FD")]
+    pub(super) acks: Option<PathBuf>,
+
+    /// The clock to mine by, in seconds since 1970, instead of this computer's.
+    #[arg(long, value_name = "UNIXTIME")]
+    pub(super) now: Option<u64>,
+
+    #[command(flatten)]
+    pub(super) compute: ComputeArgs,
+}
+
+#[cfg(feature = "mine")]
 const GRIND_HELP: &str = "\
 Prints the 160 hex digits of the solved header and nothing else; the lowest nonce wins.
 
@@ -252,6 +311,8 @@ pub(super) struct LedgerArgs {
 pub(super) enum LedgerCommand {
     /// Write the parameters of a new ledger, from which its genesis block and chain id follow.
     New(NewArgs),
+    /// Sign a transfer or a record, and append it to the file of those that wait for a miner.
+    Send(Box<SendArgs>),
     /// Write a synthetic dump: valid, of any size, the same bytes for the same options.
     #[cfg(feature = "mine")]
     Generate(GenerateArgs),

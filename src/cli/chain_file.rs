@@ -26,6 +26,14 @@ fn load_ledger(path: &Path, storage: AnyStorage) -> Result<LoadedLedger, Error> 
     Ok(loaded)
 }
 
+/// Reads the chain file of a ledger as far as it is committed, whoever writes it at the same time.
+pub(super) fn read_ledger(path: &Path) -> Result<LoadedLedger, Error> {
+    FileStorage::open_for_reading(path)
+        .map_err(ChainFileError::Io)
+        .and_then(|storage| LoadedLedger::open(Box::new(storage), |_, _| Ok(())))
+        .map_err(|source| Error::ChainFile { path: path.into(), source })
+}
+
 /// Opens the chain file of the ledger that has these parameters, or creates it.
 pub(super) fn open_or_create_ledger(path: &Path, params: &Params) -> Result<LoadedLedger, Error> {
     let storage = open_or_create(path, &LoadedLedger::file_head(params))?;

@@ -33,7 +33,7 @@ pub(super) fn run(args: &GrindArgs) -> Result<u8, Error> {
     let backend = &*selected.backend;
     let ground = {
         let _status = status_line(grind, Arc::clone(&tried));
-        grind.run(backend, &tried, &stop)
+        grind.run(backend, |done| tried.store(done, Relaxed), &stop)
     };
     let tally = backend.tally();
     if let Some(why) = &tally.off {

@@ -1,12 +1,12 @@
-//! `blockmill ledger`: begins ledgers, and generates dumps of them.
+//! `blockmill ledger`: begins ledgers, signs transactions for them, and generates dumps of them.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use crate::error::Error;
 use crate::ledger::{InvalidParams, Params, future_max_of};
+use crate::new_file::{Access, write_new};
 
 use super::args::{LedgerCommand, NewArgs};
 use super::output;
@@ -14,6 +14,7 @@ use super::validate::system_time;
 
 #[cfg(feature = "mine")]
 mod generate;
+mod send;
 
 /// The default half-life, in blocks on schedule: that of the aserti3-2d specification.
 const HALF_LIFE_BLOCKS: u32 = 288;
@@ -22,6 +23,7 @@ const HALF_LIFE_BLOCKS: u32 = 288;
 pub(super) fn run(command: &LedgerCommand) -> Result<u8, Error> {
     match command {
         LedgerCommand::New(args) => new(args),
+        LedgerCommand::Send(args) => send::run(args),
         #[cfg(feature = "mine")]
         LedgerCommand::Generate(args) => generate::run(args),
     }
@@ -36,7 +38,15 @@ fn new(args: &NewArgs) -> Result<u8, Error> {
         output::note(&closing_lines(args, &params));
         return Ok(0);
     }
-    write_new(&args.file, &text)?;
+    write_new(&args.file, text.as_bytes(), Access::Default).map_err(|error| {
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::usage(format!(
+                "{} exists, and parameters are never overwritten; choose another name",
+                args.file.display()
+            )),
+            _ => Error::Unwritable { path: args.file.clone(), source: error },
+        }
+    })?;
     output::print(&format!("{}\n", closing_lines(args, &params)))?;
     Ok(0)
 }
@@ -117,23 +127,6 @@ fn usage(invalid: &InvalidParams) -> Error {
         other => other,
     };
     Error::usage(format!("{option}: {why}"))
-}
-
-/// Writes a file that is not there yet; one that cannot be completed is removed.
-fn write_new(path: &Path, text: &str) -> Result<(), Error> {
-    let unwritable = |source| Error::Unwritable { path: path.into(), source };
-    let mut file = File::create_new(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Error::usage(format!(
-            "{} exists, and parameters are never overwritten; choose another name",
-            path.display()
-        )),
-        _ => unwritable(error),
-    })?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    written.map_err(|error| {
-        let _ = fs::remove_file(path);
-        unwritable(error)
-    })
 }
 
 fn closing_lines(args: &NewArgs, params: &Params) -> String {

@@ -10,9 +10,13 @@ mod devices;
 #[cfg(feature = "mine")]
 mod grind;
 mod interrupt;
+mod key;
 mod ledger;
+#[cfg(feature = "mine")]
+mod mine;
 mod output;
 mod output_file;
+mod passphrase;
 mod report;
 mod status;
 mod validate;
@@ -31,8 +35,11 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         #[cfg(feature = "mine")]
         Command::Grind(args) => grind::run(&args),
+        #[cfg(feature = "mine")]
+        Command::Mine(args) => mine::run(&args),
         Command::Ledger(args) => ledger::run(&args.command),
         Command::Chain(args) => chain::run(&args.command),
+        Command::Key(args) => key::run(&args.command),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

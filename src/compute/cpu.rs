@@ -39,6 +39,15 @@ impl Cpu {
         Ok(Self { pool })
     }
 
+    /// The digest of each job, in order.
+    pub(super) fn each<J: ?Sized + Sync>(
+        &self,
+        jobs: &[&J],
+        digest: impl Fn(&J) -> Hash256 + Sync,
+    ) -> Vec<Hash256> {
+        self.pool.install(|| jobs.par_iter().map(|job| digest(job)).collect())
+    }
+
     /// The number of threads that hash.
     #[must_use]
     pub fn threads(&self) -> usize {
@@ -174,7 +183,8 @@ fn hash_headers(headers: &[Header], ids: &mut [Hash256]) {
     }
 }
 
-fn hash_message(function: HashFunction, message: &[u8]) -> Hash256 {
+/// The digest of a message of any length.
+pub(super) fn hash_message(function: HashFunction, message: &[u8]) -> Hash256 {
     let digest = Sha256::digest(message);
     let digest = match function {
         HashFunction::Sha256 => digest,

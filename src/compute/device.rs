@@ -7,7 +7,7 @@ use std::fmt;
 
 #[cfg(feature = "mine")]
 use crate::primitives::Target;
-use crate::primitives::{Hash256, Header, Trees};
+use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
 /// Hardware that hashes, and that may be wrong, late or gone.
 pub trait Device: Send {
@@ -31,6 +31,23 @@ pub trait Device: Send {
     /// # Errors
     /// As for [`Device::header_ids`].
     fn merkle_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError>;
+
+    /// The digest of each message; `digests` holds random bytes, as above.
+    ///
+    /// # Errors
+    /// As for [`Device::header_ids`].
+    fn hash_messages(
+        &mut self,
+        function: HashFunction,
+        messages: &Messages,
+        digests: &mut [Hash256],
+    ) -> Result<(), DeviceError>;
+
+    /// The root of each of RFC 6962's Merkle trees; `roots` holds random bytes, as above.
+    ///
+    /// # Errors
+    /// As for [`Device::header_ids`].
+    fn rfc6962_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError>;
 
     /// Candidate nonces for two headers at once; `noise` fills the result buffer beforehand.
     ///
@@ -99,8 +116,16 @@ pub struct DeviceInfo {
 pub struct DispatchLimits {
     /// Headers in one call of [`Device::header_ids`].
     pub headers: usize,
-    /// Leaves of all trees together in one call of [`Device::merkle_roots`].
+    /// Leaves of all trees together in one call of [`Device::merkle_roots`] or
+    /// [`Device::rfc6962_roots`].
     pub leaves: usize,
+    /// Messages in one call of [`Device::hash_messages`].
+    pub messages: usize,
+    /// Bytes of all messages together in one call of [`Device::hash_messages`].
+    pub message_bytes: usize,
+    /// Bytes of one message. One thread hashes it from end to end, so that a dispatch takes as long
+    /// as its longest message, however few there are.
+    pub longest_message: usize,
     /// Nonces in one call of [`Device::search`]; a multiple of the group size.
     pub nonces: u32,
 }

@@ -7,6 +7,8 @@
 //! - An id is taken as it is only if the next header names it as its parent and it meets its own
 //!   target. Every other id, such as that of a branch tip or one that would cause a rejection, is
 //!   computed again by the CPU.
+//! - Roots and digests of messages that would cause a rejection are computed again by the caller, who
+//!   says so if they were wrong.
 //! - A search carries, in one workgroup drawn anew each time, a second header whose hits the CPU
 //!   knows; a device that drops hits misses these as well. Every hit is hashed again.
 //! - A fixed share of all results is computed again on request (`--cross-check`).
@@ -18,24 +20,19 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rand::make_rng;
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt, make_rng, seq};
 
 use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
+use super::guarded_digests::{HeaderIds, MessageDigests, Roots};
+use super::tree_shape::TreeShape;
 use super::{
     Backend, Cpu, Device, DeviceError, DeviceInfo, DispatchLimits, SelfTestFailure, Tally,
     self_test,
 };
-
-/// Jobs with known answers in each dispatch. A device that is wrong in one of a hundred results
-/// passes a dispatch of these with a chance of 92 %, one that is wrong in half of them of 0.4 %.
-const KNOWN_ANSWERS: usize = 8;
-
-/// The largest tree among the jobs with known answers, in leaves.
-const KNOWN_TREE_LEAVES_MAX: usize = 9;
 
 /// The share of a device's results that the CPU computes again.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -59,7 +56,7 @@ impl CrossCheck {
         clippy::cast_sign_loss,
         reason = "a share of a count is between zero and the count"
     )]
-    fn sample_size(self, count: usize) -> usize {
+    pub(super) fn sample_size(self, count: usize) -> usize {
         ((count as f64 * self.share).ceil() as usize).min(count)
     }
 }
@@ -147,90 +144,16 @@ impl Guarded {
         on_cpu(&self.cpu)
     }
 
-    fn headers_on_device(
-        &self,
-        device: &mut dyn Device,
-        rng: &mut StdRng,
-        tally: &mut Tally,
-        headers: &[Header],
-        ids: &mut [Hash256],
-    ) -> Result<(), Fault> {
-        let places = known_places(rng, headers.len());
-        let known = random_headers(rng);
-        let jobs = interleave(headers, &known, &places);
-        let mut answers = vec![Hash256::default(); jobs.len()];
-        rng.fill_bytes(bytemuck::cast_slice_mut(&mut answers));
-        device.header_ids(&jobs, &mut answers)?;
-
-        let answers = separate(&answers, &places, ids);
-        for (header, answer) in known.iter().zip(answers) {
-            expect_id(header, &answer, "a known answer")?;
-        }
-        for (index, header) in headers.iter().enumerate() {
-            let id = &ids[index];
-            let named = headers.get(index + 1).is_some_and(|next| next.parent() == *id);
-            if !named || !header.is_solved_by(id) {
-                expect_id(header, id, "an id that no other header confirms")?;
-            }
-        }
-        let sample = self.cross_check.sample_size(headers.len());
-        for index in seq::index::sample(rng, headers.len(), sample) {
-            tally.cross_checked += 1;
-            expect_id(&headers[index], &ids[index], "a cross-checked id")?;
-        }
-        Ok(())
-    }
-
-    fn trees_on_device(
-        &self,
-        device: &mut dyn Device,
-        rng: &mut StdRng,
-        tally: &mut Tally,
-        trees: &Trees,
-        roots: &mut [Hash256],
-    ) -> Result<(), Fault> {
-        let places = known_places(rng, trees.len());
-        let known = random_trees(rng);
-        let jobs = interleave_trees(trees, &known, &places);
-        let mut answers = vec![Hash256::default(); jobs.len()];
-        rng.fill_bytes(bytemuck::cast_slice_mut(&mut answers));
-        device.merkle_roots(&jobs, &mut answers)?;
-
-        let answers = separate(&answers, &places, roots);
-        for (leaves, answer) in known.iter().zip(answers) {
-            expect_root(leaves, &answer, "a known answer")?;
-        }
-        let sample = self.cross_check.sample_size(trees.len());
-        for index in seq::index::sample(rng, trees.len(), sample) {
-            tally.cross_checked += 1;
-            expect_root(trees.get(index), &roots[index], "a cross-checked root")?;
-        }
-        Ok(())
-    }
-
-    #[cfg(feature = "mine")]
     pub(super) const fn cpu(&self) -> &Cpu {
         &self.cpu
     }
 
-    #[cfg(feature = "mine")]
     pub(super) const fn limits(&self) -> DispatchLimits {
         self.limits
     }
 
-    /// As many trees from `first` on as one dispatch takes; `None` if the first alone is too large.
-    fn trees_of_one_dispatch(&self, trees: &Trees, first: usize) -> Option<Trees> {
-        let mut room = self.limits.leaves.saturating_sub(KNOWN_ANSWERS * KNOWN_TREE_LEAVES_MAX);
-        let mut part = Trees::new();
-        for index in first..trees.len() {
-            let leaves = trees.get(index);
-            if leaves.len() > room {
-                break;
-            }
-            room -= leaves.len();
-            part.push(leaves);
-        }
-        (!part.is_empty()).then_some(part)
+    pub(super) const fn cross_check(&self) -> CrossCheck {
+        self.cross_check
     }
 }
 
@@ -245,22 +168,7 @@ impl Backend for Guarded {
 
     fn header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
         assert_eq!(headers.len(), ids.len(), "one id per header");
-        let room = self.limits.headers.saturating_sub(KNOWN_ANSWERS).max(1);
-        for (headers, ids) in headers.chunks(room).zip(ids.chunks_mut(room)) {
-            let answers = self.batch(
-                |device, rng, tally| {
-                    let mut answers = vec![Hash256::default(); headers.len()];
-                    self.headers_on_device(device, rng, tally, headers, &mut answers)?;
-                    Ok(answers)
-                },
-                |cpu| {
-                    let mut answers = vec![Hash256::default(); headers.len()];
-                    cpu.header_ids(headers, &mut answers);
-                    answers
-                },
-            );
-            ids.copy_from_slice(&answers);
-        }
+        self.digests(&HeaderIds, headers.iter(), ids);
     }
 
     fn confirm_header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
@@ -275,50 +183,25 @@ impl Backend for Guarded {
 
     fn merkle_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
         assert_eq!(trees.len(), roots.len(), "one root per tree");
-        let mut first = 0;
-        while first < trees.len() {
-            let Some(part) = self.trees_of_one_dispatch(trees, first) else {
-                // Larger than any dispatch: the CPU's, without a fault of the device.
-                let mut tree = Trees::new();
-                tree.push(trees.get(first));
-                self.cpu.merkle_roots(&tree, &mut roots[first..=first]);
-                first += 1;
-                continue;
-            };
-            let answers = self.batch(
-                |device, rng, tally| {
-                    let mut answers = vec![Hash256::default(); part.len()];
-                    self.trees_on_device(device, rng, tally, &part, &mut answers)?;
-                    Ok(answers)
-                },
-                |cpu| {
-                    let mut answers = vec![Hash256::default(); part.len()];
-                    cpu.merkle_roots(&part, &mut answers);
-                    answers
-                },
-            );
-            roots[first..first + part.len()].copy_from_slice(&answers);
-            first += part.len();
-        }
+        self.digests(&Roots(TreeShape::Bitcoin), trees.iter(), roots);
     }
 
     fn confirm_merkle_root(&self, leaves: &[Hash256], root: Hash256) -> Hash256 {
-        let mut trees = Trees::new();
-        trees.push(leaves);
-        let mut right = [Hash256::default()];
-        self.cpu.merkle_roots(&trees, &mut right);
-        if right[0] != root {
-            self.state().switch_off(format!("a Merkle root was {root}, right is {}", right[0]));
+        let right = self.cpu.each(&[leaves], |leaves| TreeShape::Bitcoin.root(leaves))[0];
+        if right != root {
+            self.was_wrong(format!("a Merkle root was {root}, right is {right}"));
         }
-        right[0]
+        right
     }
 
     fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
-        self.cpu.hash_messages(function, messages, digests);
+        assert_eq!(messages.len(), digests.len(), "one digest per message");
+        self.digests(&MessageDigests(function), messages.iter(), digests);
     }
 
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
-        self.cpu.rfc6962_roots(trees, roots);
+        assert_eq!(trees.len(), roots.len(), "one root per tree");
+        self.digests(&Roots(TreeShape::Rfc6962), trees.iter(), roots);
     }
 
     fn was_wrong(&self, what: String) {
@@ -377,82 +260,4 @@ impl State {
             self.give_up(format!("{error}; then {again}"));
         }
     }
-}
-
-/// The places of the known answers among `count` jobs and them, lowest first.
-fn known_places(rng: &mut StdRng, count: usize) -> Vec<usize> {
-    let mut places = seq::index::sample(rng, count + KNOWN_ANSWERS, KNOWN_ANSWERS).into_vec();
-    places.sort_unstable();
-    places
-}
-
-fn random_headers(rng: &mut StdRng) -> Vec<Header> {
-    let random = |_| {
-        let mut bytes = [0; Header::LEN];
-        rng.fill_bytes(&mut bytes);
-        Header::from_bytes(bytes)
-    };
-    (0..KNOWN_ANSWERS).map(random).collect()
-}
-
-fn random_trees(rng: &mut StdRng) -> Vec<Vec<Hash256>> {
-    let random = |_| {
-        let mut leaves = vec![Hash256::default(); rng.random_range(2..=KNOWN_TREE_LEAVES_MAX)];
-        rng.fill_bytes(bytemuck::cast_slice_mut(&mut leaves));
-        leaves
-    };
-    (0..KNOWN_ANSWERS).map(random).collect()
-}
-
-/// The jobs, with the known ones at their places.
-fn interleave<T: Copy>(jobs: &[T], known: &[T], places: &[usize]) -> Vec<T> {
-    let mut all = Vec::with_capacity(jobs.len() + known.len());
-    let mut rest = jobs;
-    for (job, &place) in known.iter().zip(places) {
-        let (before, after) = rest.split_at(place - all.len());
-        all.extend_from_slice(before);
-        all.push(*job);
-        rest = after;
-    }
-    all.extend_from_slice(rest);
-    all
-}
-
-fn interleave_trees(trees: &Trees, known: &[Vec<Hash256>], places: &[usize]) -> Trees {
-    let wanted: Vec<&[Hash256]> = trees.iter().collect();
-    let known: Vec<&[Hash256]> = known.iter().map(Vec::as_slice).collect();
-    let mut all = Trees::new();
-    for leaves in interleave(&wanted, &known, places) {
-        all.push(leaves);
-    }
-    all
-}
-
-/// Copies what lies between the known places into `wanted` and returns what lies on them.
-fn separate(answers: &[Hash256], places: &[usize], wanted: &mut [Hash256]) -> Vec<Hash256> {
-    let mut filled = 0;
-    let mut from = 0;
-    for &place in places.iter().chain([&answers.len()]) {
-        let run = &answers[from..place];
-        wanted[filled..filled + run.len()].copy_from_slice(run);
-        filled += run.len();
-        from = place + 1;
-    }
-    places.iter().map(|&place| answers[place]).collect()
-}
-
-fn expect_id(header: &Header, answer: &Hash256, what: &str) -> Result<(), Fault> {
-    let right = header.id();
-    if *answer == right {
-        return Ok(());
-    }
-    Err(Fault::Wrong(format!("{what} was {answer}, right is {right}")))
-}
-
-fn expect_root(leaves: &[Hash256], answer: &Hash256, what: &str) -> Result<(), Fault> {
-    let right = super::cpu::merkle_root(leaves);
-    if *answer == right {
-        return Ok(());
-    }
-    Err(Fault::Wrong(format!("{what} was {answer}, right is {right}")))
 }

@@ -12,6 +12,7 @@ mod device;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 mod guard;
+mod guarded_digests;
 #[cfg(feature = "mine")]
 mod guarded_search;
 mod reference;
@@ -19,6 +20,7 @@ mod reference;
 mod search;
 pub mod select;
 mod selftest;
+mod tree_shape;
 
 pub use backend::{Backend, Tally};
 pub use cpu::{Cpu, sha_instructions};

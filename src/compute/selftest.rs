@@ -1,8 +1,10 @@
 //! Known answers that a device must give before it gets any work.
 
-use crate::primitives::{Hash256, Header, Trees};
+use crate::primitives::rfc6962::published as rfc6962;
+use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
-use super::{Device, DeviceError};
+use super::tree_shape::TreeShape;
+use super::{Device, DeviceError, cpu};
 #[cfg(feature = "mine")]
 use super::{SEARCH_GROUP, SearchDispatch};
 
@@ -34,7 +36,25 @@ const TRANSACTION_IDS: [&str; 4] = [
 /// workgroup, and not a multiple of one.
 const HEADERS: u32 = 1031;
 
-/// Runs every kernel on a published block and on variations of it.
+/// Messages and their digests: FIPS 180-2, appendix B.1 and B.2.
+const SHA256: [(&str, &str); 2] = [
+    ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+    (
+        "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+    ),
+];
+
+/// The same for SHA-256d: the example of the Bitcoin wiki's protocol documentation.
+const SHA256D: [(&str, &str); 1] =
+    [("hello", "9595c9df90075148eb06860365df33584b75bff782a510c6cd4883a419833d50")];
+
+/// Every length up to this goes through the device: the padding of a message takes part of its last
+/// block or one more, at the end of the first, the second and the third block, and there are more
+/// messages than threads of a workgroup.
+const MESSAGE_BYTES: usize = 130;
+
+/// Runs every kernel on published work and on variations of it.
 ///
 /// # Errors
 /// If the device fails or gives a wrong answer.
@@ -42,6 +62,9 @@ pub fn self_test(device: &mut dyn Device) -> Result<(), SelfTestFailure> {
     let header = published_header();
     headers_are_right(device, header)?;
     merkle_roots_are_right(device, header)?;
+    digests_are_right(device, HashFunction::Sha256, &SHA256, "SHA-256 digests")?;
+    digests_are_right(device, HashFunction::Sha256d, &SHA256D, "SHA-256d digests")?;
+    rfc6962_roots_are_right(device, header)?;
     #[cfg(feature = "mine")]
     search_is_right(device, header)?;
     Ok(())
@@ -68,31 +91,97 @@ fn headers_are_right(device: &mut dyn Device, header: Header) -> Result<(), Self
     let headers: Vec<_> = (0..HEADERS).map(|n| header.with_nonce(nonce.wrapping_add(n))).collect();
     let mut ids = vec![Hash256::ZERO; headers.len()];
     device.header_ids(&headers, &mut ids)?;
-    let rest_is_right = headers.iter().zip(&ids).all(|(header, id)| header.id() == *id);
-    if ids[0] == published(ID) && rest_is_right {
-        Ok(())
-    } else {
-        Err(SelfTestFailure::Wrong { what: "header ids" })
-    }
+    all_are_right(&ids, &[published(ID)], headers.iter().map(Header::id), "header ids")
 }
 
 fn merkle_roots_are_right(device: &mut dyn Device, header: Header) -> Result<(), SelfTestFailure> {
-    let leaves = TRANSACTION_IDS.map(published);
     let mut trees = Trees::new();
-    trees.push(&leaves);
+    trees.push(&TRANSACTION_IDS.map(published));
     // Odd levels at every height, and a tree that is its only leaf.
-    let mut many: Vec<Hash256> = Vec::new();
-    for size in [1, 3, 5, 7, 11, 257] {
-        many.resize_with(size, || header.with_nonce(u32::try_from(size).unwrap_or(0)).id());
-        trees.push(&many);
+    push_trees(&mut trees, header, [1, 3, 5, 7, 11, 257]);
+    let roots = [header.merkle_root()];
+    roots_are_right(device, TreeShape::Bitcoin, &trees, &roots, "Merkle roots")
+}
+
+fn rfc6962_roots_are_right(device: &mut dyn Device, header: Header) -> Result<(), SelfTestFailure> {
+    let mut trees = Trees::new();
+    let counts = 1..=rfc6962::LEAVES.len();
+    counts.clone().for_each(|count| trees.push(&rfc6962::leaf_hashes(count)));
+    let roots: Vec<_> = counts.map(rfc6962::root).collect();
+    // Nodes that rise from the leaves, from higher levels, and through several of them.
+    push_trees(&mut trees, header, [9, 13, 22, 200]);
+    roots_are_right(device, TreeShape::Rfc6962, &trees, &roots, "RFC 6962 roots")
+}
+
+/// Adds trees of these sizes, each over other leaves.
+fn push_trees<const N: usize>(trees: &mut Trees, header: Header, sizes: [u32; N]) {
+    let mut nonces = 0..;
+    for size in sizes {
+        let leaves = nonces.by_ref().take(size as usize);
+        trees.push(&leaves.map(|nonce| header.with_nonce(nonce).id()).collect::<Vec<_>>());
     }
+}
+
+/// Holds that the first roots are those published, and the others the host's.
+fn roots_are_right(
+    device: &mut dyn Device,
+    shape: TreeShape,
+    trees: &Trees,
+    published: &[Hash256],
+    what: &'static str,
+) -> Result<(), SelfTestFailure> {
     let mut roots = vec![Hash256::ZERO; trees.len()];
-    device.merkle_roots(&trees, &mut roots)?;
-    let right = |(leaves, root): (&[Hash256], &Hash256)| super::cpu::merkle_root(leaves) == *root;
-    if roots[0] == header.merkle_root() && trees.iter().zip(&roots).all(right) {
+    shape.roots_on(device, trees, &mut roots)?;
+    let host = trees.iter().map(|leaves| shape.root(leaves));
+    all_are_right(&roots, published, host, what)
+}
+
+fn digests_are_right(
+    device: &mut dyn Device,
+    function: HashFunction,
+    published: &[(&str, &str)],
+    what: &'static str,
+) -> Result<(), SelfTestFailure> {
+    let mut messages = Messages::new();
+    for (message, _) in published {
+        messages.push(&[message.as_bytes()]);
+    }
+    for length in 0..=MESSAGE_BYTES {
+        messages.push(&[&filler(function, length)]);
+    }
+    messages.push(&[&filler(function, 1000)]);
+    let mut digests = vec![Hash256::ZERO; messages.len()];
+    device.hash_messages(function, &messages, &mut digests)?;
+    let published: Vec<_> = published.iter().map(|(_, digest)| digest_of_hex(digest)).collect();
+    let host = messages.iter().map(|message| cpu::hash_message(function, message));
+    all_are_right(&digests, &published, host, what)
+}
+
+/// A message without two equal words, another one for each function.
+fn filler(function: HashFunction, length: usize) -> Vec<u8> {
+    let first = if function == HashFunction::Sha256 { 0u32 } else { 1 << 31 };
+    let words = (first..).flat_map(|word| word.wrapping_mul(0x9e37_79b9).to_le_bytes());
+    words.take(length).collect()
+}
+
+/// A digest in the order in which SHA-256 produces its bytes.
+fn digest_of_hex(text: &str) -> Hash256 {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).expect("64 hex digits");
+    Hash256::from_bytes(bytes)
+}
+
+/// Holds that the first answers are those published, and all of them the host's.
+fn all_are_right(
+    answers: &[Hash256],
+    published: &[Hash256],
+    host: impl Iterator<Item = Hash256>,
+    what: &'static str,
+) -> Result<(), SelfTestFailure> {
+    if answers.starts_with(published) && host.eq(answers.iter().copied()) {
         Ok(())
     } else {
-        Err(SelfTestFailure::Wrong { what: "Merkle roots" })
+        Err(SelfTestFailure::Wrong { what })
     }
 }
 
@@ -139,6 +228,14 @@ mod tests {
         let header = published_header();
         assert_eq!(header.id().to_string(), ID);
         let leaves = TRANSACTION_IDS.map(published);
-        assert_eq!(super::super::cpu::merkle_root(&leaves), header.merkle_root());
+        assert_eq!(cpu::merkle_root(&leaves), header.merkle_root());
+        for (function, published) in
+            [(HashFunction::Sha256, &SHA256[..]), (HashFunction::Sha256d, &SHA256D)]
+        {
+            for (message, digest) in published {
+                let found = cpu::hash_message(function, message.as_bytes());
+                assert_eq!(found, digest_of_hex(digest), "{message}");
+            }
+        }
     }
 }

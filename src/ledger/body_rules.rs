@@ -71,7 +71,7 @@ impl<'a> BodyRules<'a> {
             {
                 return Err(violation);
             }
-            check_transaction(index, &transaction)?;
+            Self::check_transaction(index, &transaction)?;
         }
         unknown.map_or(Ok(()), |(_, violation)| Err(violation))
     }
@@ -98,22 +98,25 @@ impl<'a> BodyRules<'a> {
         }
         Ok(())
     }
-}
 
-/// Judges a transaction behind the first.
-fn check_transaction(index: u32, transaction: &Transaction<'_>) -> Result<(), Violation> {
-    match *transaction {
-        Transaction::Reward { .. } => Err(Violation::BadCbMultiple { transaction: index }),
-        Transaction::Transfer { amount, fee, memo, .. } => {
-            check_length(index, "memo", memo, 0..=MEMO_LEN_MAX)?;
-            if amount == 0 || amount.checked_add(fee).is_none() {
-                return Err(Violation::BadTxAmount { transaction: index, amount, fee });
+    /// Judges a transaction behind the first, at `index` of its block.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check_transaction(index: u32, transaction: &Transaction<'_>) -> Result<(), Violation> {
+        match *transaction {
+            Transaction::Reward { .. } => Err(Violation::BadCbMultiple { transaction: index }),
+            Transaction::Transfer { amount, fee, memo, .. } => {
+                check_length(index, "memo", memo, 0..=MEMO_LEN_MAX)?;
+                if amount == 0 || amount.checked_add(fee).is_none() {
+                    return Err(Violation::BadTxAmount { transaction: index, amount, fee });
+                }
+                Ok(())
             }
-            Ok(())
-        }
-        Transaction::Record { tag, payload, .. } => {
-            check_length(index, "tag", tag, 1..=TAG_LEN_MAX)?;
-            check_length(index, "payload", payload, 0..=PAYLOAD_LEN_MAX)
+            Transaction::Record { tag, payload, .. } => {
+                check_length(index, "tag", tag, 1..=TAG_LEN_MAX)?;
+                check_length(index, "payload", payload, 0..=PAYLOAD_LEN_MAX)
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! - [`HeaderRules`], [`BodyRules`] and [`State`]: the rules, in the order in which they are judged:
 //!   headers with the difficulty of [`asert`], then what a body's own bytes say, then what depends on
 //!   the blocks before.
+//! - [`pending`]: the file in which signed transactions wait for a miner.
 //! - [`DumpHead`] and [`put_record`]: the file in which a ledger is handed on.
 
 mod account;
@@ -18,6 +19,7 @@ mod dump;
 pub mod generate;
 mod header_rules;
 mod params;
+pub mod pending;
 mod state;
 mod transaction;
 

@@ -1,6 +1,6 @@
 //! The search for one header's nonce, in stretches that can be interrupted.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::compute::{Backend, SearchJob};
 use crate::primitives::{Header, Target};
@@ -43,9 +43,9 @@ impl Grind {
         u32::try_from(next).ok().filter(|next| *next <= self.last)
     }
 
-    /// Tries one stretch after the other, lowest nonces first; raises `tried` after each, and ends
-    /// early once `stop` is set.
-    pub fn run(&self, backend: &dyn Backend, tried: &AtomicU64, stop: &AtomicBool) -> Ground {
+    /// Tries one stretch after the other, lowest nonces first; tells `tried` after each how many there
+    /// were, and ends early once `stop` is set.
+    pub fn run(&self, backend: &dyn Backend, tried: impl Fn(u64), stop: &AtomicBool) -> Ground {
         let span = backend.search_span().max(1);
         let mut done = 0;
         while let Some(first) = self.next_after(done) {
@@ -60,7 +60,7 @@ impl Grind {
                 return Ground::Found(self.header.with_nonce(nonce));
             }
             done += job.count();
-            tried.store(done, Relaxed);
+            tried(done);
         }
         Ground::Exhausted
     }

@@ -1,5 +1,9 @@
-//! Mining: the search for nonces above the backends.
+//! Mining: which transactions a block takes, and the search for nonces above the backends.
 
 mod grind;
+mod ledger_miner;
+mod template;
 
 pub use grind::{Grind, Ground};
+pub use ledger_miner::{Effort, Mined, MiningTimes, NotMined, mine_block};
+pub use template::Template;

@@ -74,6 +74,49 @@ fn node_hash(pair: &[Hash256]) -> Hash256 {
     Hash256::from_bytes(node.chain_update(right.as_bytes()).finalize().into())
 }
 
+/// The test vectors of the Certificate Transparency project's reference tree.
+pub(crate) mod published {
+    use super::{Hash256, leaf_hash};
+
+    /// The leaves, in hex.
+    pub(crate) const LEAVES: [&str; 8] = [
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    ];
+
+    /// The roots over the first leaves: over none, one, and so on.
+    const ROOTS: [&str; 9] = [
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+        "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+        "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+        "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+        "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+        "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+        "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+    ];
+
+    /// The hashes of the first `count` leaves.
+    pub(crate) fn leaf_hashes(count: usize) -> Vec<Hash256> {
+        let hash = |leaf: &&str| leaf_hash(&hex::decode(leaf).expect("hex digits"));
+        LEAVES[..count].iter().map(hash).collect()
+    }
+
+    /// The root over the first `count` leaves.
+    pub(crate) fn root(count: usize) -> Hash256 {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(ROOTS[count], &mut bytes).expect("64 hex digits");
+        Hash256::from_bytes(bytes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,34 +139,14 @@ mod tests {
         }
     }
 
-    /// The test vectors of the Certificate Transparency project's reference tree.
     #[test]
     fn published_roots() {
-        let leaves = [
-            "",
-            "00",
-            "10",
-            "2021",
-            "3031",
-            "40414243",
-            "5051525354555657",
-            "606162636465666768696a6b6c6d6e6f",
-        ]
-        .map(|leaf| hex::decode(leaf).expect("hex"));
-        let roots = [
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-            "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-            "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
-            "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
-            "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
-            "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
-        ];
-        for (count, published) in roots.into_iter().enumerate() {
-            let root = root_of(&leaves[..count]);
-            assert_eq!(hex::encode(root.as_bytes()), published, "{count} leaves");
+        for count in 0..=published::LEAVES.len() {
+            assert_eq!(
+                root(&published::leaf_hashes(count)),
+                published::root(count),
+                "{count} leaves"
+            );
         }
     }
 

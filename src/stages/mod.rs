@@ -14,6 +14,7 @@
 //! one thread the stages overlap: while a batch is judged the next is hashed and the one after that
 //! is read, and no more than two batches wait between two stages.
 
+mod accept;
 mod bodies;
 mod check;
 mod hash;
@@ -37,6 +38,7 @@ use crate::primitives::{Hash256, Header};
 use judge::Judge;
 use pipeline::Overlap;
 
+pub use accept::{NotAccepted, accept};
 pub use check::check_ledger;
 pub use ledger::{LedgerOptions, LedgerSummary, validate_ledger};
 pub use target::{AppendHeaders, AppendLedger, AppendTo, open_or_create};

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use blockmill::compute::{
     Backend, Cpu, CrossCheck, Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits, Guarded,
-    Tested,
+    Reference, Tested,
 };
 #[cfg(feature = "mine")]
 use blockmill::compute::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};
 #[cfg(feature = "mine")]
 use blockmill::primitives::Target;
-use blockmill::primitives::{Hash256, Header, Trees, sha256d};
+use blockmill::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
 #[cfg(feature = "mine")]
 use super::search_faults::SearchFault;
@@ -20,11 +20,21 @@ use super::search_faults::SearchFault;
 /// The jobs with known answers that the guard adds to each dispatch of digests.
 pub const KNOWN: usize = 8;
 
-/// The calls of a self-test, one for each kernel.
-pub const SELF_TEST_CALLS: usize = if cfg!(feature = "mine") { 3 } else { 2 };
+/// The calls of a self-test: one for each kernel, and another for the other function of messages.
+pub const SELF_TEST_CALLS: usize = if cfg!(feature = "mine") { 6 } else { 5 };
 
 /// The smallest dispatches that hold the self-test, so that little work needs several of them.
-pub const LIMITS: DispatchLimits = DispatchLimits { headers: 1031, leaves: 288, nonces: 1024 };
+pub const LIMITS: DispatchLimits = DispatchLimits {
+    headers: 1031,
+    leaves: 288,
+    messages: 134,
+    message_bytes: 12_000,
+    longest_message: 1000,
+    nonces: 1024,
+};
+
+/// The bytes of messages that one dispatch takes beside the known answers, which may all be long.
+pub const MESSAGE_ROOM: usize = LIMITS.message_bytes - KNOWN * LIMITS.longest_message;
 
 /// An honest device on the CPU.
 pub struct Simulated {
@@ -68,17 +78,26 @@ impl Device for Simulated {
 
     fn merkle_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
         at_most(trees.leaf_count(), LIMITS.leaves)?;
-        for (leaves, root) in trees.iter().zip(roots) {
-            let mut level = leaves.to_vec();
-            while level.len() > 1 {
-                let parent = |pair: &[Hash256]| {
-                    let right = pair[pair.len() - 1];
-                    sha256d(&[*pair[0].as_bytes(), *right.as_bytes()].concat())
-                };
-                level = level.chunks(2).map(parent).collect();
-            }
-            *root = level[0];
-        }
+        Reference.merkle_roots(trees, roots);
+        Ok(())
+    }
+
+    fn hash_messages(
+        &mut self,
+        function: HashFunction,
+        messages: &Messages,
+        digests: &mut [Hash256],
+    ) -> Result<(), DeviceError> {
+        at_most(messages.len(), LIMITS.messages)?;
+        at_most(messages.bytes().len(), LIMITS.message_bytes)?;
+        messages.iter().try_for_each(|one| at_most(one.len(), LIMITS.longest_message))?;
+        Reference.hash_messages(function, messages, digests);
+        Ok(())
+    }
+
+    fn rfc6962_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
+        at_most(trees.leaf_count(), LIMITS.leaves)?;
+        Reference.rfc6962_roots(trees, roots);
         Ok(())
     }
 
@@ -167,7 +186,8 @@ impl Fault {
 
 /// A call that reached an armed device.
 pub struct Dispatch {
-    /// The bytes of each header or of each tree's leaves; of both headers of a search.
+    /// The bytes of each header, of each tree's leaves or of each message; of both headers of a
+    /// search.
     pub jobs: Vec<Vec<u8>>,
     /// What was in the result buffer beforehand.
     pub noise: Vec<u8>,
@@ -215,14 +235,23 @@ impl Log {
     }
 }
 
+/// The kinds of jobs that have digests as results.
+#[derive(Clone, Copy)]
+enum Kind {
+    Header,
+    Bitcoin,
+    Rfc6962,
+    Sha256,
+    Sha256d,
+}
+
 /// A device that behaves until it is armed.
 pub struct Faulty {
     inner: Box<dyn Device>,
     fault: Fault,
     log: Arc<Log>,
-    /// The last right digests, by kind of job.
-    last_ids: Vec<Hash256>,
-    last_roots: Vec<Hash256>,
+    /// The last right digests of each [`Kind`].
+    last: [Vec<Hash256>; 5],
     #[cfg(feature = "mine")]
     last_result: SearchResult,
 }
@@ -234,8 +263,7 @@ impl Faulty {
             inner,
             fault,
             log: Arc::clone(&log),
-            last_ids: Vec::new(),
-            last_roots: Vec::new(),
+            last: Default::default(),
             #[cfg(feature = "mine")]
             last_result: SearchResult::default(),
         };
@@ -261,6 +289,31 @@ impl Faulty {
 
     fn lied(&self, wrong: bool) {
         self.log.lies.fetch_add(usize::from(wrong), SeqCst);
+    }
+
+    /// Digests that the device inside computes, and what becomes of them.
+    fn digests(
+        &mut self,
+        kind: Kind,
+        jobs: &[Vec<u8>],
+        digests: &mut [Hash256],
+        compute: impl FnOnce(&mut dyn Device, &mut [Hash256]) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
+        let noise = bytes_of(digests);
+        let entered = self.enter(Dispatch { jobs: jobs.to_vec(), noise, decoy_group: None });
+        if let Err(error) = entered {
+            digests.fill(Hash256::ZERO);
+            return Err(error);
+        }
+        let mut right = digests.to_vec();
+        compute(&mut *self.inner, &mut right)?;
+        if self.armed() {
+            self.spoil(&right, &self.last[kind as usize], jobs, digests);
+        } else {
+            digests.copy_from_slice(&right);
+        }
+        self.last[kind as usize] = right;
+        Ok(())
     }
 
     /// What becomes of right digests.
@@ -299,7 +352,7 @@ impl Faulty {
             }
             Fault::EchoParent => {
                 for (digest, next) in digests.iter_mut().zip(&jobs[1..]) {
-                    *digest = hash_at(next, PARENT_AT.min(next.len() - 32));
+                    *digest = hash_at(next, PARENT_AT);
                 }
             }
             Fault::Answer { job, digest: wrong } => {
@@ -316,9 +369,12 @@ impl Faulty {
 /// Where a header names its parent.
 const PARENT_AT: usize = 4;
 
+/// The 32 bytes from `at` on, or zeros where there are fewer.
 fn hash_at(bytes: &[u8], at: usize) -> Hash256 {
     let mut hash = [0; 32];
-    hash.copy_from_slice(&bytes[at..at + 32]);
+    for (to, from) in hash.iter_mut().zip(bytes.iter().skip(at)) {
+        *to = *from;
+    }
     Hash256::from_bytes(hash)
 }
 
@@ -344,40 +400,33 @@ impl Device for Faulty {
 
     fn header_ids(&mut self, headers: &[Header], ids: &mut [Hash256]) -> Result<(), DeviceError> {
         let jobs: Vec<_> = headers.iter().map(|header| header.as_bytes().to_vec()).collect();
-        let entered =
-            self.enter(Dispatch { jobs: jobs.clone(), noise: bytes_of(ids), decoy_group: None });
-        if let Err(error) = entered {
-            ids.fill(Hash256::ZERO);
-            return Err(error);
-        }
-        let mut right = ids.to_vec();
-        self.inner.header_ids(headers, &mut right)?;
-        if self.armed() {
-            self.spoil(&right, &self.last_ids, &jobs, ids);
-        } else {
-            ids.copy_from_slice(&right);
-        }
-        self.last_ids = right;
-        Ok(())
+        self.digests(Kind::Header, &jobs, ids, |inner, ids| inner.header_ids(headers, ids))
     }
 
     fn merkle_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
         let jobs: Vec<_> = trees.iter().map(bytes_of).collect();
-        let entered =
-            self.enter(Dispatch { jobs: jobs.clone(), noise: bytes_of(roots), decoy_group: None });
-        if let Err(error) = entered {
-            roots.fill(Hash256::ZERO);
-            return Err(error);
-        }
-        let mut right = roots.to_vec();
-        self.inner.merkle_roots(trees, &mut right)?;
-        if self.armed() {
-            self.spoil(&right, &self.last_roots, &jobs, roots);
-        } else {
-            roots.copy_from_slice(&right);
-        }
-        self.last_roots = right;
-        Ok(())
+        self.digests(Kind::Bitcoin, &jobs, roots, |inner, roots| inner.merkle_roots(trees, roots))
+    }
+
+    fn hash_messages(
+        &mut self,
+        function: HashFunction,
+        messages: &Messages,
+        digests: &mut [Hash256],
+    ) -> Result<(), DeviceError> {
+        let jobs: Vec<_> = messages.iter().map(<[u8]>::to_vec).collect();
+        let kind = match function {
+            HashFunction::Sha256 => Kind::Sha256,
+            HashFunction::Sha256d => Kind::Sha256d,
+        };
+        self.digests(kind, &jobs, digests, |inner, digests| {
+            inner.hash_messages(function, messages, digests)
+        })
+    }
+
+    fn rfc6962_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
+        let jobs: Vec<_> = trees.iter().map(bytes_of).collect();
+        self.digests(Kind::Rfc6962, &jobs, roots, |inner, roots| inner.rfc6962_roots(trees, roots))
     }
 
     #[cfg(feature = "mine")]

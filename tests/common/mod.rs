@@ -8,14 +8,20 @@
 pub mod chain;
 pub mod faulty;
 pub mod judge;
+pub mod messages;
 pub mod oracle;
 pub mod program;
 #[cfg(feature = "mine")]
 pub mod search_faults;
 pub mod signatures;
+pub mod trees;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use blockmill::compute::Guarded;
+#[cfg(feature = "gpu")]
+use blockmill::compute::{Cpu, CrossCheck, Tested};
 
 /// A file of the public test data, or `None` after a visible skip.
 ///
@@ -46,18 +52,38 @@ pub fn skip(variable: &str, why: &str) {
     let _ = std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes());
 }
 
+/// The software adapter, or `None` after a visible skip.
+#[cfg(feature = "gpu")]
+pub fn software_adapter() -> Option<blockmill::compute::gpu::Adapter> {
+    use blockmill::compute::{DeviceType, gpu};
+
+    let found =
+        gpu::adapters().into_iter().find(|adapter| adapter.info().kind == DeviceType::Software);
+    if found.is_none() {
+        skip("BLOCKMILL_REQUIRE_GPU", "no software adapter, such as Mesa's lavapipe");
+    }
+    found
+}
+
+/// The guarded backend over the software adapter, or `None` after a visible skip.
+#[cfg(feature = "gpu")]
+pub fn software_gpu() -> Option<Guarded> {
+    let device = software_adapter()?.open().expect("the software adapter opens");
+    let tested = Tested::new(Box::new(device)).expect("the software adapter works");
+    Some(Guarded::new(tested, Cpu::new(1).expect("a thread"), CrossCheck::OFF))
+}
+
+/// Without the feature there is nothing to skip.
+#[cfg(not(feature = "gpu"))]
+pub fn software_gpu() -> Option<Guarded> {
+    None
+}
+
 /// Whether the software adapter is there, which tests that need any adapter use.
 pub fn software_adapter_is_there() -> bool {
     #[cfg(feature = "gpu")]
     {
-        use blockmill::compute::DeviceType;
-        use blockmill::compute::gpu::adapters;
-
-        let software = adapters().iter().any(|adapter| adapter.info().kind == DeviceType::Software);
-        if !software {
-            skip("BLOCKMILL_REQUIRE_GPU", "no software adapter, such as Mesa's lavapipe");
-        }
-        software
+        software_adapter().is_some()
     }
     #[cfg(not(feature = "gpu"))]
     false

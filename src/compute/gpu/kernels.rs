@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::compute::reference::{IV, K};
+use crate::compute::tree_shape::TreeShape;
 
 use super::emit;
 
@@ -10,6 +11,9 @@ const SHA256: &str = include_str!("../../../shaders/sha256.wgsl");
 const COMPRESS: &str = include_str!("../../../shaders/compress.wgsl");
 const HEADERS: &str = include_str!("../../../shaders/headers.wgsl");
 const MERKLE: &str = include_str!("../../../shaders/merkle.wgsl");
+const MERKLE_BITCOIN: &str = include_str!("../../../shaders/merkle_bitcoin.wgsl");
+const MERKLE_RFC6962: &str = include_str!("../../../shaders/merkle_rfc6962.wgsl");
+const MESSAGES: &str = include_str!("../../../shaders/messages.wgsl");
 
 /// Threads of a workgroup that hashes batches: small, so that a few thousand hashes reach every
 /// multiprocessor of a large card.
@@ -32,8 +36,17 @@ impl Kernels {
     }
 
     /// The kernel that hashes one level of Merkle trees.
-    pub(super) fn merkle(self) -> String {
-        [&self.prelude(HASH_GROUP), MERKLE].concat()
+    pub(super) fn merkle(self, shape: TreeShape) -> String {
+        let parent_of = match shape {
+            TreeShape::Bitcoin => MERKLE_BITCOIN,
+            TreeShape::Rfc6962 => MERKLE_RFC6962,
+        };
+        [&self.prelude(HASH_GROUP), MERKLE, parent_of].concat()
+    }
+
+    /// The kernel that hashes messages.
+    pub(super) fn messages(self) -> String {
+        [&self.prelude(HASH_GROUP), MESSAGES].concat()
     }
 
     /// What every kernel begins with: its constants and SHA-256.

@@ -191,11 +191,9 @@ impl Link {
         let result_bytes = download.bytes.len() as u64;
 
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        let mut offset = 0;
-        for upload in uploads {
+        for (upload, staged_at) in uploads.iter().zip(staging_offsets(uploads)) {
             let bytes = upload.bytes.len() as u64;
-            encoder.copy_buffer_to_buffer(&staged, offset, upload.buffer, upload.offset, bytes);
-            offset += bytes;
+            encoder.copy_buffer_to_buffer(&staged, staged_at, upload.buffer, upload.offset, bytes);
         }
         {
             let mut compute = encoder.begin_compute_pass(&Default::default());
@@ -242,7 +240,7 @@ impl Link {
     /// Copies the bytes of all uploads, one after the other, into the staging buffer, and takes it:
     /// whoever maps it again puts it back.
     fn stage(&mut self, uploads: &[Upload<'_>]) -> Result<wgpu::Buffer, DeviceError> {
-        let bytes = uploads.iter().map(|upload| upload.bytes.len() as u64).sum();
+        let bytes = staging_offsets(uploads)[uploads.len()];
         let kept = self.upload.take().filter(|buffer| buffer.size() >= bytes);
         let staged = kept.unwrap_or_else(|| {
             self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -253,17 +251,25 @@ impl Link {
             })
         });
         self.fault.check()?;
-        let mut offset = 0;
-        for upload in uploads {
-            let end = offset + upload.bytes.len() as u64;
-            let view = staged.get_mapped_range_mut(offset..end);
+        for (upload, offset) in uploads.iter().zip(staging_offsets(uploads)) {
+            let view = staged.get_mapped_range_mut(offset..offset + upload.bytes.len() as u64);
             view.map_err(|error| lost(&error))?.copy_from_slice(upload.bytes);
-            offset = end;
         }
         staged.unmap();
         self.fault.check()?;
         Ok(staged)
     }
+}
+
+/// Where each upload lies in the staging buffer, and where they end: a mapped range begins at a
+/// multiple of eight bytes.
+fn staging_offsets(uploads: &[Upload<'_>]) -> Vec<u64> {
+    let mut offsets = vec![0];
+    for upload in uploads {
+        let end = offsets[offsets.len() - 1] + upload.bytes.len() as u64;
+        offsets.push(end.next_multiple_of(wgpu::MAP_ALIGNMENT));
+    }
+    offsets
 }
 
 /// A wait or a mapping that fails: commands for a lost device vanish without an error of their own,

@@ -3,6 +3,7 @@
 use wgpu::BufferUsages;
 
 use crate::compute::DeviceError;
+use crate::compute::tree_shape::TreeShape;
 use crate::primitives::{Hash256, Trees};
 
 use super::kernels::{HASH_GROUP, Kernels};
@@ -11,7 +12,8 @@ use super::link::{Download, Grown, Link, Pass, Upload, part};
 /// The largest alignment that an adapter may ask of a binding's offset.
 const BINDING_ALIGNMENT: usize = 256;
 
-/// The most inner nodes per leaf, times eight: nine leaves have 5 + 3 + 2 + 1, no tree has more.
+/// The most inner nodes per leaf, times eight: nine leaves of Bitcoin's trees have 5 + 3 + 2 + 1, no
+/// tree has more.
 const INNER_NODES_PER_8_LEAVES: usize = 10;
 
 /// The bytes of device memory that each leaf of a batch can need in one buffer: itself, the inner
@@ -22,18 +24,24 @@ pub(super) const NODE_BYTES_PER_LEAF: usize =
 /// The indices of two nodes and of their parent, as `merkle.wgsl` has them.
 type Pair = [u32; 3];
 
-/// The kernel that hashes a level of Merkle trees, and its buffers.
+/// The kernel that hashes a level of Merkle trees of one shape, and its buffers.
 pub(super) struct MerkleKernel {
+    shape: TreeShape,
     pipeline: wgpu::ComputePipeline,
     pairs: Grown,
     nodes: Grown,
 }
 
 impl MerkleKernel {
-    pub(super) fn new(link: &Link, kernels: Kernels) -> Result<Self, DeviceError> {
+    pub(super) fn new(
+        link: &Link,
+        kernels: Kernels,
+        shape: TreeShape,
+    ) -> Result<Self, DeviceError> {
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
         Ok(Self {
-            pipeline: link.pipeline("merkle", &kernels.merkle())?,
+            shape,
+            pipeline: link.pipeline("merkle", &kernels.merkle(shape))?,
             pairs: Grown::new("pairs", storage),
             nodes: Grown::new("nodes", storage | BufferUsages::COPY_SRC),
         })
@@ -45,7 +53,7 @@ impl MerkleKernel {
         trees: &Trees,
         roots: &mut [Hash256],
     ) -> Result<(), DeviceError> {
-        let plan = Plan::new(trees);
+        let plan = Plan::new(self.shape, trees);
         if !plan.levels.is_empty() {
             self.run_levels(link, &plan, trees, roots)?;
         }
@@ -98,6 +106,7 @@ impl MerkleKernel {
 /// Which nodes each level hashes. Nodes lie in one array: all leaves, then all roots, then the
 /// other inner nodes.
 struct Plan {
+    shape: TreeShape,
     /// From the leaves up; level `k` of every tree is hashed in one dispatch.
     levels: Vec<Vec<Pair>>,
     /// The number of nodes.
@@ -105,36 +114,31 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(trees: &Trees) -> Self {
+    fn new(shape: TreeShape, trees: &Trees) -> Self {
         let roots_at = trees.leaf_count();
-        let mut plan = Self { levels: Vec::new(), nodes: roots_at + trees.len() };
+        let mut plan = Self { shape, levels: Vec::new(), nodes: roots_at + trees.len() };
         let mut leaf = 0;
         for (index, leaves) in trees.iter().enumerate() {
-            plan.add(leaf, leaves.len(), roots_at + index);
+            plan.add(Level::of_leaves(leaf, leaves.len()), roots_at + index);
             leaf += leaves.len();
         }
         plan
     }
 
-    /// Adds the tree over `count` leaves from node `first` on.
-    fn add(&mut self, mut first: usize, mut count: usize, root: usize) {
-        let mut level = 0;
-        while count > 1 {
-            let parents = count.div_ceil(2);
-            let target = if parents == 1 { root } else { self.nodes };
-            if parents > 1 {
-                self.nodes += parents;
+    /// Adds the tree above `level`, whose root is to be the node `root`.
+    fn add(&mut self, mut level: Level, root: usize) {
+        let mut height = 0;
+        while level.count > 1 {
+            let first = if level.count == 2 { root } else { self.nodes };
+            let (pairs, above) = level.pairs(self.shape, first);
+            if level.count > 2 {
+                self.nodes += pairs.len();
             }
-            if self.levels.len() == level {
+            if self.levels.len() == height {
                 self.levels.push(Vec::new());
             }
-            self.levels[level].extend((0..parents).map(|parent| {
-                let left = first + 2 * parent;
-                // An odd last node is its own sibling.
-                let right = (left + 1).min(first + count - 1);
-                [left, right, target + parent].map(super::count_u32)
-            }));
-            (first, count, level) = (target, parents, level + 1);
+            self.levels[height].extend(pairs);
+            (level, height) = (above, height + 1);
         }
     }
 
@@ -153,28 +157,76 @@ impl Plan {
     }
 }
 
+/// The nodes of one level of one tree: neighbours, but for the last, which may have risen from below.
+#[derive(Clone, Copy)]
+struct Level {
+    first: usize,
+    count: usize,
+    last: usize,
+}
+
+impl Level {
+    fn of_leaves(first: usize, count: usize) -> Self {
+        Self { first, count, last: first + count - 1 }
+    }
+
+    fn node(self, place: usize) -> usize {
+        if place + 1 == self.count { self.last } else { self.first + place }
+    }
+
+    /// What is hashed to nodes from `first` on, and the level above.
+    fn pairs(self, shape: TreeShape, first: usize) -> (Vec<Pair>, Self) {
+        let rises = shape == TreeShape::Rfc6962 && !self.count.is_multiple_of(2);
+        let hashed = if rises { self.count / 2 } else { self.count.div_ceil(2) };
+        let pair = |parent: usize| {
+            let left = 2 * parent;
+            // One of Bitcoin's odd last nodes is its own sibling.
+            let right = (left + 1).min(self.count - 1);
+            [self.node(left), self.node(right), first + parent].map(super::count_u32)
+        };
+        let last = if rises { self.last } else { first + hashed - 1 };
+        let above = Self { first, count: self.count.div_ceil(2), last };
+        ((0..hashed).map(pair).collect(), above)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn plan(shape: TreeShape, leaf_counts: &[usize]) -> Plan {
+        let mut trees = Trees::new();
+        leaf_counts.iter().for_each(|&count| trees.push(&vec![Hash256::ZERO; count]));
+        Plan::new(shape, &trees)
+    }
+
     #[test]
     fn no_tree_needs_more_memory_than_the_limit_allows_for() {
-        for count in 1..5000 {
-            let mut trees = Trees::new();
-            trees.push(&vec![Hash256::ZERO; count]);
-            let plan = Plan::new(&trees);
-            assert!(plan.nodes * size_of::<Hash256>() <= count * NODE_BYTES_PER_LEAF, "{count}");
+        for shape in [TreeShape::Bitcoin, TreeShape::Rfc6962] {
+            for count in 1..5000 {
+                let nodes = plan(shape, &[count]).nodes;
+                assert!(nodes * size_of::<Hash256>() <= count * NODE_BYTES_PER_LEAF, "{count}");
+            }
         }
     }
 
     #[test]
-    fn odd_nodes_are_their_own_siblings() {
-        let mut trees = Trees::new();
-        trees.push(&[Hash256::ZERO; 1]);
-        trees.push(&[Hash256::ZERO; 3]);
-        let plan = Plan::new(&trees);
+    fn odd_nodes_are_their_own_siblings_in_bitcoin() {
+        let plan = plan(TreeShape::Bitcoin, &[1, 3]);
         // Leaves 0 and 1..=3, roots 4 and 5, inner nodes 6 and 7.
         assert_eq!(plan.levels, [vec![[1, 2, 6], [3, 3, 7]], vec![[6, 7, 5]]]);
         assert_eq!(plan.nodes, 8);
+    }
+
+    #[test]
+    fn odd_nodes_rise_in_rfc6962() {
+        let plan = plan(TreeShape::Rfc6962, &[1, 7]);
+        // Leaves 0 and 1..=7, roots 8 and 9, inner nodes 10 to 12, then 13 and 14. Leaf 7 rises once.
+        let lowest = vec![[1, 2, 10], [3, 4, 11], [5, 6, 12]];
+        assert_eq!(plan.levels, [lowest, vec![[10, 11, 13], [12, 7, 14]], vec![[13, 14, 9]]]);
+        assert_eq!(plan.nodes, 15);
+        // And one that rises through two levels.
+        let plan = self::plan(TreeShape::Rfc6962, &[5]);
+        assert_eq!(plan.levels, [vec![[0, 1, 6], [2, 3, 7]], vec![[6, 7, 8]], vec![[8, 4, 5]]]);
     }
 }

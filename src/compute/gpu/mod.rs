@@ -16,11 +16,13 @@ mod headers;
 mod kernels;
 mod link;
 mod merkle;
+mod messages;
 #[cfg(feature = "mine")]
 mod search;
 
-use crate::primitives::{Hash256, Header, Trees};
+use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
+use super::tree_shape::TreeShape;
 use super::{Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits};
 #[cfg(feature = "mine")]
 use super::{SEARCH_GROUP, SearchDispatch, SearchResult};
@@ -32,6 +34,7 @@ use headers::HeaderKernel;
 use kernels::HASH_GROUP;
 use link::Link;
 use merkle::{MerkleKernel, NODE_BYTES_PER_LEAF};
+use messages::{MessageKernel, PACKING_BYTES_MAX, Place};
 #[cfg(feature = "mine")]
 use search::SearchKernel;
 
@@ -41,17 +44,37 @@ const HEADERS_MAX: usize = 1 << 18;
 /// The most leaves of one batch of trees.
 const LEAVES_MAX: usize = 1 << 18;
 
+/// The most messages of one dispatch.
+const MESSAGES_MAX: usize = 1 << 18;
+
+/// The most bytes of all messages of one dispatch.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// The longest message, in bytes; longer ones are the CPU's. One thread runs 1,025 compressions for
+/// it, by estimate ten million cycles, which is under the 50 ms after which desktops become sluggish.
+/// For a message of many megabytes it would run for seconds, and a watchdog would reset the device.
+const LONGEST_MESSAGE: usize = 64 << 10;
+
+// The kernel counts the bits of a message in a word.
+const _: () = assert!(LONGEST_MESSAGE < 1 << 29);
+
 /// The most host-visible memory for uploads and downloads, in bytes.
 const STAGING_BYTES_MAX: usize = 64 << 20;
 
 // Staging buffers double, so the size of the largest batch is rounded up: a header goes up with the
-// noise for its id, a leaf with at most the noise for a root and two pairs of indices.
+// noise for its id, a leaf with at most the noise for a root and two pairs of indices, a message with
+// the noise for its digest and its place.
 const _: () = {
     let id = size_of::<Hash256>();
     let headers_up = (HEADERS_MAX * (Header::LEN + id)).next_power_of_two();
     let leaves_up = (LEAVES_MAX * (2 * id + 2 * 12)).next_power_of_two();
     assert!(headers_up + HEADERS_MAX * id <= STAGING_BYTES_MAX);
     assert!(leaves_up + LEAVES_MAX * id <= STAGING_BYTES_MAX);
+    let message_up = id + size_of::<Place>() + PACKING_BYTES_MAX;
+    // What the messages share, and gaps between the uploads.
+    let once = 64;
+    let messages_up = (once + MESSAGES_MAX * message_up + MESSAGE_BYTES_MAX).next_power_of_two();
+    assert!(messages_up + MESSAGES_MAX * id <= STAGING_BYTES_MAX);
 };
 
 /// The most nonces of one dispatch, so that it stays well under the 50 ms after which desktops
@@ -78,6 +101,8 @@ struct Session {
     link: Link,
     headers: Option<HeaderKernel>,
     merkle: Option<MerkleKernel>,
+    rfc6962: Option<MerkleKernel>,
+    messages: Option<MessageKernel>,
     #[cfg(feature = "mine")]
     search: Option<SearchKernel>,
 }
@@ -88,6 +113,8 @@ impl Session {
             link: link::contain(|| Link::open(adapter))?,
             headers: None,
             merkle: None,
+            rfc6962: None,
+            messages: None,
             #[cfg(feature = "mine")]
             search: None,
         })
@@ -120,6 +147,30 @@ impl Gpu {
     #[must_use]
     pub fn kernels(&self) -> Kernels {
         self.kernels
+    }
+
+    fn roots(
+        &mut self,
+        shape: TreeShape,
+        trees: &Trees,
+        roots: &mut [Hash256],
+    ) -> Result<(), DeviceError> {
+        at_most("leaves", trees.leaf_count(), self.limits.leaves)?;
+        if trees.len() != roots.len() {
+            return Err(DeviceError::Refused("not one root per tree".into()));
+        }
+        if trees.is_empty() {
+            return Ok(());
+        }
+        let kernels = self.kernels;
+        self.attempt(|session| {
+            let place = match shape {
+                TreeShape::Bitcoin => &mut session.merkle,
+                TreeShape::Rfc6962 => &mut session.rfc6962,
+            };
+            let kernel = ready(place, || MerkleKernel::new(&session.link, kernels, shape))?;
+            kernel.run(&mut session.link, trees, roots)
+        })
     }
 
     /// Runs `work` on the open device, and shuts the device if it fails.
@@ -176,18 +227,35 @@ impl Device for Gpu {
     }
 
     fn merkle_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
-        at_most("leaves", trees.leaf_count(), self.limits.leaves)?;
-        if trees.len() != roots.len() {
-            return Err(DeviceError::Refused("not one root per tree".into()));
+        self.roots(TreeShape::Bitcoin, trees, roots)
+    }
+
+    fn hash_messages(
+        &mut self,
+        function: HashFunction,
+        messages: &Messages,
+        digests: &mut [Hash256],
+    ) -> Result<(), DeviceError> {
+        let longest = messages.iter().map(<[u8]>::len).max().unwrap_or(0);
+        at_most("messages", messages.len(), self.limits.messages)?;
+        at_most("bytes", messages.bytes().len(), self.limits.message_bytes)?;
+        at_most("bytes of one message", longest, self.limits.longest_message)?;
+        if messages.len() != digests.len() {
+            return Err(DeviceError::Refused("not one digest per message".into()));
         }
-        if trees.is_empty() {
+        if messages.is_empty() {
             return Ok(());
         }
         let kernels = self.kernels;
         self.attempt(|session| {
-            let kernel = ready(&mut session.merkle, || MerkleKernel::new(&session.link, kernels))?;
-            kernel.run(&mut session.link, trees, roots)
+            let link = &session.link;
+            let kernel = ready(&mut session.messages, || MessageKernel::new(link, kernels))?;
+            kernel.run(&mut session.link, function, messages, digests)
         })
+    }
+
+    fn rfc6962_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
+        self.roots(TreeShape::Rfc6962, trees, roots)
     }
 
     #[cfg(feature = "mine")]
@@ -262,9 +330,14 @@ fn dispatch_limits(adapter: &Adapter) -> Result<DispatchLimits, DeviceError> {
     let buffer = usize::try_from(buffer / 2).unwrap_or(usize::MAX);
     let threads = u64::from(limits.groups_per_dimension_max) * u64::from(HASH_GROUP);
     let threads = usize::try_from(threads).unwrap_or(usize::MAX);
+    let messages = MESSAGES_MAX.min(buffer / size_of::<Hash256>()).min(threads);
+    let message_bytes = MESSAGE_BYTES_MAX.min(buffer - messages * PACKING_BYTES_MAX);
     Ok(DispatchLimits {
         headers: HEADERS_MAX.min(buffer / Header::LEN).min(threads),
         leaves: LEAVES_MAX.min(buffer / NODE_BYTES_PER_LEAF).min(threads),
+        messages,
+        message_bytes,
+        longest_message: LONGEST_MESSAGE.min(message_bytes),
         nonces: nonces_max(adapter.info().kind),
     })
 }
