@@ -223,9 +223,10 @@ impl<S: Storage> ChainFile<S> {
         };
         if len < commit.len {
             let what = format!("the file ends here, and {} bytes were committed", commit.len);
-            return Err(file.damaged(len, 0, what));
+            let height = file.walk(len, 0, false, &mut |_, _, _, _| Ok(()))?;
+            return Err(file.damaged(len, height, what));
         }
-        let height = file.walk(commit.len, true, &mut visit)?;
+        let height = file.walk(commit.len, 0, true, &mut visit)?;
         if height != commit.tip.height {
             let what = format!("the tip is not at height {}, as committed", commit.tip.height);
             return Err(file.damaged(file.end, height, what));
@@ -236,7 +237,7 @@ impl<S: Storage> ChainFile<S> {
         }
         if bad_slot.is_some() {
             // The slot that does not hold may have committed what follows.
-            file.walk(len, false, &mut visit)?;
+            file.walk(len, height, false, &mut visit)?;
             file.opening.kept = file.end - commit.len;
             // The next commit mends the slot, even if there is nothing else to commit.
             file.is_dirty = true;
@@ -245,14 +246,15 @@ impl<S: Storage> ChainFile<S> {
         Ok(file)
     }
 
-    /// Reads frames up to `end`, and says how high the chain is then. `strict`: all of them must hold.
+    /// Reads frames up to `end`, and says how high the chain is then; before them it is at `height`.
+    /// `strict`: all of them must hold.
     fn walk(
         &mut self,
         end: u64,
+        mut height: u32,
         strict: bool,
         visit: &mut impl FnMut(&S, &FileHead, u64, &Frame<'_>) -> Result<(), ChainFileError>,
     ) -> Result<u32, ChainFileError> {
-        let mut height: u32 = if strict { 0 } else { self.commit.tip.height };
         let mut window = Window::default();
         while self.end < end {
             let offset = self.end;
