@@ -35,7 +35,7 @@ fn validate(path: &Path, cpu: &Cpu) -> Validation {
     };
     let progress = Arc::new(Progress::default());
     let inputs = Inputs::open(&[path.into()], None, Arc::clone(&progress)).expect("a chain");
-    validate_headers(inputs, cpu, &options, &progress).expect("a judgement")
+    validate_headers(inputs, cpu, &options, &progress, None).expect("a judgement")
 }
 
 fn headers(c: &mut Criterion) {

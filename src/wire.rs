@@ -2,7 +2,8 @@
 //!
 //! Integers whose size varies are LEB128: seven bits a byte, least significant first, the top bit set
 //! on every byte but the last. There is one encoding for each number: the last byte of more than one
-//! is not zero, and ten bytes are enough for 64 bits.
+//! is not zero, and ten bytes are enough for 64 bits. Signed ones come as zigzag: 0, -1, 1, -2, ... are
+//! 0, 1, 2, 3, ...
 
 /// Bytes that are no encoding of what is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -129,6 +130,15 @@ impl<'a> Reader<'a> {
         Err(not_minimal)
     }
 
+    /// A signed number of varying size.
+    ///
+    /// # Errors
+    /// As for [`Reader::varint`].
+    pub fn zigzag(&mut self) -> Result<i64, Malformed> {
+        let value = self.varint()?;
+        Ok((value >> 1).cast_signed() ^ -((value & 1).cast_signed()))
+    }
+
     /// A count of items of at least `item_len_min` bytes each, checked against the bytes that remain
     /// before anybody makes room for them.
     ///
@@ -181,6 +191,11 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     }
 }
 
+/// Appends a signed number of varying size.
+pub fn put_zigzag(out: &mut Vec<u8>, value: i64) {
+    put_varint(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
+}
+
 /// Appends a length and the bytes.
 pub fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
@@ -218,6 +233,25 @@ mod tests {
         most[9] = 0x81; // an eleventh byte
         most.push(0);
         assert_eq!(read(&most), fault(0, Fault::NotMinimal));
+    }
+
+    #[test]
+    fn signed_numbers_come_back_and_small_ones_are_short() {
+        let encoded = |value| {
+            let mut bytes = Vec::new();
+            put_zigzag(&mut bytes, value);
+            assert_eq!(Reader::new(&bytes).zigzag(), Ok(value));
+            bytes
+        };
+        for (value, code) in [(0, 0), (-1, 1), (1, 2), (-2, 3), (63, 126), (-64, 127)] {
+            assert_eq!(encoded(value), [code]);
+        }
+        for value in [600, -600, 8191, -8192] {
+            assert_eq!(encoded(value).len(), 2);
+        }
+        for value in [i64::MIN, i64::MAX, i64::from(u32::MAX)] {
+            encoded(value);
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn validate(headers: &[Header], backend: &dyn Backend, batch: usize, overlap: bo
         rejections_max: 1000,
     };
     let inputs = inputs.expect("headers are recognised");
-    let validation = validate_headers(inputs, backend, &options, &progress);
+    let validation = validate_headers(inputs, backend, &options, &progress, None);
     let validation = validation.expect("a question that can be answered");
     format!("{:?} {:?}", validation.outcome.expect("a known network"), validation.error)
 }

@@ -200,6 +200,8 @@ impl<R: HeaderRules> HeaderTree<R> {
         let mut tips: Vec<_> = (0..=self.last())
             .filter(|&node| stands(node))
             .filter(|&node| !has_child[node as usize] && !is_best[node as usize])
+            // What was known before the input is not reported as found in it.
+            .filter(|&node| self.nodes[node as usize].position != NOT_IN_INPUT)
             .collect();
         tips.sort_unstable_by_key(|&node| self.nodes[node as usize].position);
         let omitted = tips.len().saturating_sub(Outcome::BRANCHES_MAX) as u64;

@@ -154,6 +154,19 @@ impl<R: HeaderRules> HeaderTree<R> {
         self.rules = rules;
     }
 
+    /// Lists at most so many rejections of the input, which has not begun.
+    pub fn set_rejections_max(&mut self, rejections_max: usize) {
+        self.rejections = Rejections::new(rejections_max);
+    }
+
+    /// The number of an accepted block.
+    #[must_use]
+    pub fn number_of(&self, id: &Hash256) -> Option<u32> {
+        let is_accepted =
+            |node: &u32| matches!(self.nodes[*node as usize].state, State::Connected { .. });
+        self.find(id, hash_id(&self.hasher, id)).filter(is_accepted)
+    }
+
     /// An accepted block by its number.
     #[must_use]
     pub fn block(&self, number: u32) -> Ancestor<'_> {

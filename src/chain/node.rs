@@ -78,6 +78,12 @@ impl<'a> Ancestor<'a> {
         self.get().id
     }
 
+    /// The block version; meaningless if the block is trusted.
+    #[must_use]
+    pub fn version(&self) -> i32 {
+        self.get().version
+    }
+
     /// The work of the branch up to it.
     #[must_use]
     pub fn work(&self) -> Work {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::ledger::Account;
 #[cfg(feature = "mine")]
 use crate::ledger::generate::{ACCOUNTS_MAX, BLOCKS_MAX};
-use crate::primitives::CompactTarget;
+use crate::primitives::{CompactTarget, Hash256};
 
 use super::output::Format;
 
@@ -53,6 +53,8 @@ pub(super) enum Command {
     Grind(GrindArgs),
     /// Begin a ledger, sign transactions for it, or make a dump of one to try things on.
     Ledger(LedgerArgs),
+    /// Look into a chain file, check it, or make a dump of it.
+    Chain(ChainArgs),
     /// Make the secret key of an account, or say whose a key is.
     Key(KeyArgs),
     /// List what can compute here, and whether it computes right.
@@ -441,6 +443,121 @@ pub(super) struct GenerateArgs {
     /// Replace FILE if it is there, and a FILE.part that a killed run left.
     #[arg(long)]
     pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ChainArgs {
+    #[command(subcommand)]
+    pub(super) command: ChainCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ChainCommand {
+    /// Say what a chain file holds: its tip, a block, a transaction, or an account.
+    Show(ShowArgs),
+    /// Write the best branch of a chain file as a dump that anybody can validate.
+    Export(ExportArgs),
+    /// Derive and verify again everything that a chain file holds.
+    Check(CheckArgs),
+}
+
+const SHOW_HELP: &str = "\
+Only what is committed is shown, also while another process writes the file.
+
+Examples:
+  blockmill chain show ledger.chain
+      The tip, and how much there is.
+  blockmill chain show ledger.chain --block 7
+      A block with its transactions; an id does as well as a height.
+  blockmill chain show ledger.chain --account bm1... --format json | jq -r .account.balance
+      What an account holds.";
+
+#[derive(Debug, Args)]
+#[command(after_help = SHOW_HELP)]
+pub(super) struct ShowArgs {
+    /// The chain file.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+
+    /// A block, with its transactions.
+    #[arg(long, value_name = "HEIGHT|ID", group = "what")]
+    pub(super) block: Option<BlockName>,
+
+    /// A transaction of a ledger, with its block.
+    #[arg(long, value_name = "ID", group = "what")]
+    pub(super) transaction: Option<Hash256>,
+
+    /// An account of a ledger: its balance, its next nonce and its history.
+    #[arg(long, value_name = "ACCOUNT", group = "what")]
+    pub(super) account: Option<Account>,
+
+    /// How to write it.
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: Format,
+}
+
+/// What names a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum BlockName {
+    /// Its place on the best branch.
+    Height(u32),
+    /// Its id.
+    Id(Hash256),
+}
+
+impl FromStr for BlockName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let height = text.parse().map(Self::Height).ok();
+        let name = height.or_else(|| text.parse().map(Self::Id).ok());
+        name.ok_or_else(|| "a height, or an id of 64 hex digits".into())
+    }
+}
+
+const EXPORT_HELP: &str = "\
+A ledger becomes a ledger dump, headers become 80 bytes each, genesis first. The dump grows in
+OUT.part, which becomes OUT when it is complete; special files are written in place.
+
+Examples:
+  blockmill chain export ledger.chain ledger.bmdump
+      For whoever wants to validate the ledger.
+  blockmill chain export headers.chain - | blockmill validate -
+      Through a pipe.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_HELP)]
+pub(super) struct ExportArgs {
+    /// The chain file.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+
+    /// The dump to write, or - for standard output.
+    #[arg(value_name = "OUT")]
+    pub(super) out: PathBuf,
+
+    /// Replace OUT if it is there, and an OUT.part that a killed run left.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The chain file.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+
+    /// Check only that the bytes are those that were committed: checksums, digest and slots.
+    #[arg(long)]
+    pub(super) quick: bool,
+
+    /// CPU threads; by default one for each core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+
+    /// How to write the report.
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: Format,
 }
 
 #[derive(Debug, Args)]

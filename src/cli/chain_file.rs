@@ -4,19 +4,24 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::chain::file::{ChainFileError, FileStorage, Opening};
+use crate::chain::file::{AnyStorage, ChainFileError, FileStorage, Opening};
 use crate::error::Error;
 use crate::ledger::{LoadedLedger, Params};
 use crate::primitives::Hash256;
+use crate::stages::open_or_create;
 
 use super::output;
 
 /// Opens the chain file of a ledger for appending.
 pub(super) fn open_ledger(path: &Path) -> Result<LoadedLedger, Error> {
-    let loaded = FileStorage::open(path)
-        .map_err(opening_failed)
-        .and_then(|storage| LoadedLedger::open(Box::new(storage), |_, _| Ok(())))
-        .map_err(|source| Error::ChainFile { path: path.into(), source })?;
+    let storage = FileStorage::open(path).map_err(opening_failed);
+    let storage = storage.map_err(|source| Error::ChainFile { path: path.into(), source })?;
+    load_ledger(path, Box::new(storage))
+}
+
+fn load_ledger(path: &Path, storage: AnyStorage) -> Result<LoadedLedger, Error> {
+    let loaded = LoadedLedger::open(storage, |_, _| Ok(()));
+    let loaded = loaded.map_err(|source| Error::ChainFile { path: path.into(), source })?;
     tell_of_opening(path, loaded.store.file().opening());
     Ok(loaded)
 }
@@ -31,26 +36,8 @@ pub(super) fn read_ledger(path: &Path) -> Result<LoadedLedger, Error> {
 
 /// Opens the chain file of the ledger that has these parameters, or creates it.
 pub(super) fn open_or_create_ledger(path: &Path, params: &Params) -> Result<LoadedLedger, Error> {
-    let failed = |source| Error::ChainFile { path: path.into(), source };
-    let is_there = path.try_exists().map_err(|error| failed(error.into()))?;
-    if !is_there {
-        let created = FileStorage::create(path, &LoadedLedger::empty_file(params));
-        let created = created.map_err(opening_failed);
-        return created
-            .and_then(|storage| LoadedLedger::open(Box::new(storage), |_, _| Ok(())))
-            .map_err(failed);
-    }
-    let loaded = open_ledger(path)?;
-    let theirs = loaded.store.params();
-    if theirs != params {
-        return Err(Error::usage(format!(
-            "{} holds the ledger with chain id {}, not {}",
-            path.display(),
-            theirs.chain_id(),
-            params.chain_id()
-        )));
-    }
-    Ok(loaded)
+    let storage = open_or_create(path, &LoadedLedger::file_head(params))?;
+    load_ledger(path, storage)
 }
 
 /// What a failure to open means.

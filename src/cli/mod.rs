@@ -4,6 +4,7 @@
 
 mod args;
 mod bench;
+mod chain;
 mod chain_file;
 mod devices;
 #[cfg(feature = "mine")]
@@ -14,7 +15,6 @@ mod ledger;
 #[cfg(feature = "mine")]
 mod mine;
 mod output;
-#[cfg(feature = "mine")]
 mod output_file;
 mod passphrase;
 mod report;
@@ -38,6 +38,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "mine")]
         Command::Mine(args) => mine::run(&args),
         Command::Ledger(args) => ledger::run(&args.command),
+        Command::Chain(args) => chain::run(&args.command),
         Command::Key(args) => key::run(&args.command),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),

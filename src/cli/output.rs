@@ -1,6 +1,7 @@
 //! Writing to people and to programs.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -19,7 +20,7 @@ pub(super) enum Format {
 #[derive(Debug, Serialize)]
 pub(super) struct ErrorReport {
     kind: &'static str,
-    message: String,
+    pub(super) message: String,
     file: Option<String>,
     offset: Option<u64>,
     #[serde(skip)]
@@ -27,6 +28,12 @@ pub(super) struct ErrorReport {
 }
 
 impl ErrorReport {
+    /// Something that was asked for is not in a file that is sound.
+    pub(super) fn not_found(message: String, file: &Path) -> Self {
+        let file = Some(file.display().to_string());
+        Self { kind: "not-found", message, file, offset: None, exit_code: 1 }
+    }
+
     pub(super) fn of(error: &Error) -> Self {
         let place = error.place();
         Self {

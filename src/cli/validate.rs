@@ -120,7 +120,7 @@ fn judge(
         rejections_max,
     };
     let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
-    validate_headers(inputs, backend, &options, progress)
+    validate_headers(inputs, backend, &options, progress, None)
 }
 
 /// The parameters that the dumps of a ledger must have, if the user named any.

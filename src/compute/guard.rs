@@ -171,6 +171,16 @@ impl Backend for Guarded {
         self.digests(&HeaderIds, headers.iter(), ids);
     }
 
+    fn confirm_header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
+        let mut right = vec![Hash256::default(); headers.len()];
+        self.cpu.header_ids(headers, &mut right);
+        let differ = |(found, right): &(&Hash256, &Hash256)| found != right;
+        if let Some((found, right)) = ids.iter().zip(&right).find(differ) {
+            self.state().switch_off(format!("the id of a header was {found}, right is {right}"));
+        }
+        ids.copy_from_slice(&right);
+    }
+
     fn merkle_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
         assert_eq!(trees.len(), roots.len(), "one root per tree");
         self.digests(&Roots(TreeShape::Bitcoin), trees.iter(), roots);

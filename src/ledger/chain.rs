@@ -1,18 +1,14 @@
 //! A ledger in a chain file: read back into a state, and appended to.
 
 use crate::chain::file::{
-    ChainFile, ChainFileError, FileHead, FileLevel, Frame, FrameType, Storage, TipRecord,
-    leading_count, leaf_of, payload_at,
+    AnyStorage, BranchFile, ChainFile, ChainFileError, FileHead, FileLevel, Frame, FrameType,
+    leading_count, payload_at,
 };
 use crate::chain::{Ancestor, HeaderTree, Start};
-use crate::primitives::rfc6962::Frontier;
 use crate::primitives::{Hash256, Header};
 
 use super::compact::{self, Accounts, Nonces, Parent};
-use super::{Block, HeaderRules, Params, State};
-
-/// A storage of any kind.
-pub type AnyStorage = Box<dyn Storage>;
+use super::{Block, BodyRules, HeaderRules, Params, State};
 
 /// What a chain file holds, read whole.
 pub struct LoadedLedger {
@@ -28,15 +24,11 @@ pub struct LoadedLedger {
 
 /// The chain file of a ledger, open for appending.
 pub struct LedgerStore {
-    file: ChainFile<AnyStorage>,
+    branch: BranchFile,
     params: Params,
     accounts: Accounts,
     /// Where the frame of each block is, by its number in the tree.
     offsets: Vec<Option<u64>>,
-    /// The number of the tip in the tree.
-    tip: u32,
-    /// The tree over the ids of the best branch, unless blocks were taken back since.
-    frontier: Option<Frontier>,
 }
 
 /// A block as a chain file holds it, while the file is read.
@@ -62,10 +54,21 @@ pub enum Event<'a> {
 }
 
 impl LoadedLedger {
+    /// The head of a file for the ledger with these parameters.
+    #[must_use]
+    pub fn file_head(params: &Params) -> FileHead {
+        FileHead {
+            is_ledger: true,
+            level: FileLevel::Full,
+            chain_id: params.chain_id(),
+            params: params.encode(),
+        }
+    }
+
     /// The bytes of a new file.
     #[must_use]
     pub fn empty_file(params: &Params) -> Vec<u8> {
-        ChainFile::<AnyStorage>::empty(&file_head(params))
+        ChainFile::<AnyStorage>::empty(&Self::file_head(params))
     }
 
     /// Reads a file: every rule on headers and every balance is checked again, signatures are not.
@@ -89,17 +92,14 @@ impl LoadedLedger {
             Some(loading) => loading,
             None => Loading::new(file.head())?,
         };
-        let mut store = LedgerStore {
-            file,
-            params: loading.params,
-            accounts: loading.accounts,
-            offsets: loading.offsets,
-            tip: loading.tip,
-            frontier: None,
-        };
-        store.check_commit(&loading.tree)?;
+        let branch = BranchFile::new(file, loading.tip, loading.tree.block(loading.tip))?;
         Ok(Self {
-            store,
+            store: LedgerStore {
+                branch,
+                params: loading.params,
+                accounts: loading.accounts,
+                offsets: loading.offsets,
+            },
             tree: loading.tree,
             state: loading.state,
             transactions: loading.transactions,
@@ -107,13 +107,26 @@ impl LoadedLedger {
     }
 }
 
-fn file_head(params: &Params) -> FileHead {
-    FileHead {
-        is_ledger: true,
-        level: FileLevel::Full,
-        chain_id: params.chain_id(),
-        params: params.encode(),
+/// The parameters in the head of a ledger's chain file.
+///
+/// # Errors
+/// If it is another family's, of another level, or its chain id is not that of its parameters.
+pub fn params_of_head(head: &FileHead) -> Result<Params, ChainFileError> {
+    let no = |why: String| Err(ChainFileError::NotAChainFile(why));
+    if !head.is_ledger {
+        return no("a chain file of Bitcoin, not of a ledger".into());
     }
+    if head.level != FileLevel::Full {
+        return no(format!("a ledger's chain file of level {}", head.level.name()));
+    }
+    let params = match Params::decode(&head.params) {
+        Ok(params) => params,
+        Err(why) => return no(format!("the chain file's parameters: {why}")),
+    };
+    if params.chain_id() != head.chain_id {
+        return no("the chain file's chain id is not that of its parameters".into());
+    }
+    Ok(params)
 }
 
 /// A file that is being read.
@@ -130,20 +143,7 @@ struct Loading {
 
 impl Loading {
     fn new(head: &FileHead) -> Result<Self, ChainFileError> {
-        let no = |why: String| Err(ChainFileError::NotAChainFile(why));
-        if !head.is_ledger {
-            return no("a chain file of Bitcoin, not of a ledger".into());
-        }
-        if head.level != FileLevel::Full {
-            return no(format!("a ledger's chain file of level {}", head.level.name()));
-        }
-        let params = match Params::decode(&head.params) {
-            Ok(params) => params,
-            Err(why) => return no(format!("the chain file's parameters: {why}")),
-        };
-        if params.chain_id() != head.chain_id {
-            return no("the chain file's chain id is not that of its parameters".into());
-        }
+        let params = params_of_head(head)?;
         // What was accepted once stays accepted, whatever the clock says today.
         let rules = HeaderRules::new(&params, u64::MAX);
         Ok(Self {
@@ -187,6 +187,9 @@ impl Loading {
                     damaged(format!("block {id} breaks {rule}: {found}"))
                 };
                 let node = self.tree.insert_known(&block.header, id).map_err(broken)?;
+                // The state takes only what has passed these.
+                let shape = BodyRules::new(&self.params).check_shape(&block, Some(height + 1));
+                shape.map_err(broken)?;
                 self.state.apply(&block).map_err(broken)?;
                 self.transactions += u64::from(block.count());
                 self.offsets.resize(self.offsets.len().max(node as usize + 1), None);
@@ -282,13 +285,13 @@ impl LedgerStore {
     /// The number of the tip in the tree.
     #[must_use]
     pub const fn tip(&self) -> u32 {
-        self.tip
+        self.branch.tip()
     }
 
     /// The file.
     #[must_use]
     pub const fn file(&self) -> &ChainFile<AnyStorage> {
-        &self.file
+        self.branch.file()
     }
 
     /// Whether the file holds the body of a block.
@@ -316,7 +319,7 @@ impl LedgerStore {
     ) -> Result<Vec<u8>, ChainFileError> {
         let height = block.height();
         let offset = self.offset(number).unwrap_or(0);
-        let payload = self.file.payload(offset)?;
+        let payload = self.branch.file_mut().payload(offset)?;
         let nonces = if after { Nonces::After } else { Nonces::Before };
         stored_bytes(&payload, &self.params, rules, block, &mut self.accounts, nonces, state)
             .map_err(|what| ChainFileError::Damaged { offset, height, what })
@@ -334,13 +337,10 @@ impl LedgerStore {
     ) -> Result<(), ChainFileError> {
         let mut payload = Vec::new();
         compact::encode(block, &self.params, parent_time, &mut self.accounts, &mut payload);
-        let offset = self.file.append_block(&payload)?;
+        let offset = self.branch.file_mut().append_block(&payload)?;
         self.offsets.resize(self.offsets.len().max(number as usize + 1), None);
         self.offsets[number as usize] = Some(offset);
-        self.tip = number;
-        if let Some(frontier) = &mut self.frontier {
-            frontier.push(leaf_of(&block.header.id()));
-        }
+        self.branch.extended(number, &block.header.id());
         Ok(())
     }
 
@@ -349,10 +349,7 @@ impl LedgerStore {
     /// # Errors
     /// If the file cannot be written.
     pub fn take_back(&mut self, blocks: u32, tip: u32) -> Result<(), ChainFileError> {
-        self.file.append_take_back(blocks)?;
-        self.tip = tip;
-        self.frontier = None;
-        Ok(())
+        self.branch.take_back(blocks, tip)
     }
 
     /// Commits what was appended. `tip` is the tip in the tree.
@@ -360,38 +357,6 @@ impl LedgerStore {
     /// # Errors
     /// If the file cannot be written; see [`ChainFile::commit`].
     pub fn commit(&mut self, tip: Ancestor<'_>) -> Result<(), ChainFileError> {
-        let record = self.tip_record(tip);
-        self.file.commit(record)
+        self.branch.commit(tip)
     }
-
-    fn tip_record(&mut self, tip: Ancestor<'_>) -> TipRecord {
-        let frontier = self.frontier.get_or_insert_with(|| frontier_of(tip));
-        TipRecord { height: tip.height(), id: tip.id(), tree_root: frontier.root() }
-    }
-
-    /// Holds what was read against what was committed.
-    fn check_commit(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), ChainFileError> {
-        let found = self.tip_record(tree.block(self.tip));
-        let commit = *self.file.commit_record();
-        if self.file.opening().kept == 0 && found != commit.tip {
-            return Err(ChainFileError::Damaged {
-                offset: commit.len,
-                height: found.height,
-                what: format!(
-                    "the tip is {} at height {}, and {} at height {} was committed",
-                    found.id, found.height, commit.tip.id, commit.tip.height
-                ),
-            });
-        }
-        Ok(())
-    }
-}
-
-/// The tree over the ids of a whole branch.
-fn frontier_of(tip: Ancestor<'_>) -> Frontier {
-    let mut ids: Vec<_> = tip.lineage().map(|block| block.id()).collect();
-    ids.reverse();
-    let mut frontier = Frontier::default();
-    ids.iter().for_each(|id| frontier.push(leaf_of(id)));
-    frontier
 }

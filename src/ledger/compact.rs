@@ -10,7 +10,7 @@
 //!
 //! | field | bytes |
 //! |---|---|
-//! | time | v; difference to the parent's, zigzag: 0, -1, 1, -2, ... are 0, 1, 2, 3, ... |
+//! | time | v; difference to the parent's, zigzag |
 //! | nonce | 4 |
 //! | reward | to (account), extranonce v, what it leaves of subsidy and fees v |
 //! | transactions | v count, then each |
@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use foldhash::quality::RandomState;
 
 use crate::primitives::{CompactTarget, Hash256, Header, rfc6962};
-use crate::wire::{Fault, Malformed, Reader, put_prefixed, put_varint};
+use crate::wire::{Fault, Malformed, Reader, put_prefixed, put_varint, put_zigzag};
 
 use super::{Account, Block, Params, RULES_VERSION, SIGNATURE_LEN, Transaction};
 
@@ -124,7 +124,7 @@ pub(crate) fn encode(
         unreachable!("a sound block begins with its reward")
     };
     let step = i64::from(block.header.time()) - i64::from(parent_time);
-    put_varint(out, zigzag(step));
+    put_zigzag(out, step);
     out.extend_from_slice(&block.header.nonce().to_le_bytes());
     accounts.put(out, &to);
     put_varint(out, extranonce);
@@ -176,7 +176,7 @@ pub(crate) fn decode(
 ) -> Result<Vec<u8>, Malformed> {
     let mut reader = Reader::new(bytes);
     let time_at = reader.offset();
-    let time = i64::from(parent.time).checked_add(unzigzag(reader.varint()?));
+    let time = i64::from(parent.time).checked_add(reader.zigzag()?);
     let time = time.and_then(|time| u32::try_from(time).ok());
     let time = time.ok_or(Reader::fault_at(time_at, Fault::NotAllowed("a time out of range")))?;
     let header_nonce = reader.u32()?;
@@ -273,27 +273,4 @@ fn assemble(parent: &Parent, time: u32, nonce: u32, transactions: &[Transaction<
     let mut block = Vec::new();
     Block::encode(&header, transactions, &mut block);
     block
-}
-
-const fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
-
-const fn unzigzag(value: u64) -> i64 {
-    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zigzag_is_its_own_inverse_and_small_for_small_numbers() {
-        for (value, code) in [(0, 0), (-1, 1), (1, 2), (-2, 3), (600, 1200)] {
-            assert_eq!((zigzag(value), unzigzag(code)), (code, value));
-        }
-        for value in [i64::MIN, i64::MAX, -600, i64::from(u32::MAX)] {
-            assert_eq!(unzigzag(zigzag(value)), value);
-        }
-    }
 }

@@ -24,11 +24,12 @@ pub mod pending;
 mod state;
 mod transaction;
 
+pub use crate::chain::file::AnyStorage;
 pub use crate::signature::SIGNATURE_LEN;
 pub use account::{Account, ParseAccountError};
 pub use block::{Block, MalformedBlock};
 pub use body_rules::BodyRules;
-pub use chain::{AnyStorage, Event, LedgerStore, LoadedLedger, StoredBlock};
+pub use chain::{Event, LedgerStore, LoadedLedger, StoredBlock, params_of_head};
 pub(crate) use dump::RecordHead;
 pub use dump::{DUMP_MAGIC, DumpHead, HeadError, RECORD_BLOCK_LEN_MAX, put_record};
 pub use header_rules::HeaderRules;

@@ -11,9 +11,13 @@ pub(super) struct HashedBatch {
     ids: Vec<Hash256>,
 }
 
-pub(super) fn hash(batch: Batch, backend: &dyn Backend) -> HashedBatch {
+/// `confirm`: whether every id must be the CPU's, as of what is kept.
+pub(super) fn hash(batch: Batch, backend: &dyn Backend, confirm: bool) -> HashedBatch {
     let mut ids = vec![Hash256::ZERO; batch.headers.len()];
     backend.header_ids(&batch.headers, &mut ids);
+    if confirm {
+        backend.confirm_header_ids(&batch.headers, &mut ids);
+    }
     HashedBatch { batch, ids }
 }
 

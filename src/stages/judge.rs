@@ -8,6 +8,7 @@ use crate::primitives::{Hash256, Header};
 use crate::verdict::Position;
 
 use super::hash::HashedBatch;
+use super::target::{AppendHeaders, HeaderSink};
 use super::{Busy, Family, Options, Trusted, Validation};
 
 /// Headers that are kept while the network is not known: none of them can be judged.
@@ -18,7 +19,7 @@ const UNDECIDED_MAX: usize = 1 << 20;
 const RESERVED_MAX: usize = 1 << 24;
 
 /// Judges headers as they come.
-pub(super) struct Judge {
+pub(super) struct Judge<'a> {
     options: Options,
     /// How many headers the input may hold.
     expected: usize,
@@ -27,6 +28,9 @@ pub(super) struct Judge {
     /// The network that the input has shown, with the place where it did.
     shown: Option<(Network, Position)>,
     tree: Option<HeaderTree<HeaderRules>>,
+    /// The chain file, until the network is known; then its way in.
+    append_to: Option<AppendHeaders<'a>>,
+    sink: Option<HeaderSink<'a>>,
     undecided: Vec<(Header, Hash256, Position)>,
     obstacle: Option<Obstacle>,
 }
@@ -41,16 +45,29 @@ enum Obstacle {
     NeedlessTrust(Position),
     /// Soft forks cannot be moved on this network.
     ActivationHeights(Error),
+    /// The chain file cannot take this network.
+    Target(Error),
 }
 
-impl Judge {
-    pub(super) fn new(options: &Options, expected: usize) -> Result<Self, Error> {
+impl<'a> Judge<'a> {
+    pub(super) fn new(
+        options: &Options,
+        expected: usize,
+        append_to: Option<AppendHeaders<'a>>,
+    ) -> Result<Self, Error> {
+        if append_to.is_some() && options.start_height.is_some() {
+            return Err(Error::usage(
+                "--start-height is not for a chain file: what it holds was checked from genesis on",
+            ));
+        }
         let mut judge = Self {
             options: options.clone(),
             expected,
             first: None,
             shown: None,
             tree: None,
+            append_to,
+            sink: None,
             undecided: Vec::new(),
             obstacle: None,
         };
@@ -75,12 +92,24 @@ impl Judge {
         self.obstacle.is_some()
     }
 
-    pub(super) fn take(&mut self, batch: &HashedBatch) {
+    pub(super) fn take(&mut self, batch: &HashedBatch) -> Result<(), Error> {
         for (header, id, position) in batch.iter() {
             if self.is_stuck() {
-                return;
+                return Ok(());
             }
             self.take_one(header, *id, position);
+        }
+        match (&self.tree, &mut self.sink) {
+            (Some(tree), Some(sink)) => sink.keep_up(tree),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings the chain file to the best branch, if there is a file.
+    pub(super) fn follow(&mut self) -> Result<(), Error> {
+        match (&self.tree, &mut self.sink) {
+            (Some(tree), Some(sink)) if self.obstacle.is_none() => sink.follow(tree),
+            _ => Ok(()),
         }
     }
 
@@ -98,9 +127,7 @@ impl Judge {
             }
         }
         match &mut self.tree {
-            Some(tree) => {
-                tree.insert(header, id, position);
-            }
+            Some(tree) => insert(tree, &mut self.sink, header, id, position),
             None if self.undecided.len() < UNDECIDED_MAX => {
                 self.undecided.push((*header, id, position));
             }
@@ -133,11 +160,24 @@ impl Judge {
             }
             _ => Start::Genesis,
         };
+        let opened = self.append_to.take().map(|append_to| HeaderSink::open(append_to, &params));
         let rules = HeaderRules::new(params, self.options.now);
-        let mut tree = HeaderTree::new(rules, start, self.options.rejections_max);
+        let mut tree = match opened {
+            None => HeaderTree::new(rules, start, self.options.rejections_max),
+            Some(Ok((sink, mut tree))) => {
+                tree.set_rules(rules);
+                tree.set_rejections_max(self.options.rejections_max);
+                self.sink = Some(sink);
+                tree
+            }
+            Some(Err(error)) => {
+                self.obstacle = Some(Obstacle::Target(error));
+                return;
+            }
+        };
         tree.reserve(self.expected.min(RESERVED_MAX));
         for (header, id, position) in std::mem::take(&mut self.undecided) {
-            tree.insert(&header, id, position);
+            insert(&mut tree, &mut self.sink, &header, id, position);
         }
         self.tree = Some(tree);
     }
@@ -167,7 +207,9 @@ impl Judge {
             Some(Obstacle::TwoNetworks(network, position)) => {
                 return Err(self.two_networks(network, position, &files));
             }
-            Some(Obstacle::ActivationHeights(error)) => return Err(error),
+            Some(Obstacle::ActivationHeights(error) | Obstacle::Target(error)) => {
+                return Err(error);
+            }
             Some(Obstacle::NeedlessTrust(position)) => {
                 return Err(needless_trust(position, &files));
             }
@@ -184,6 +226,11 @@ impl Judge {
                 None => {}
             }
         }
+        if let Some(Obstacle::Target(error)) = self.obstacle.take() {
+            return Err(error);
+        }
+        self.follow()?;
+        let stored = self.sink.as_ref().map(HeaderSink::stored);
         let Some(tree) = self.tree else {
             return Ok(Validation {
                 error: unreadable,
@@ -210,6 +257,7 @@ impl Judge {
             params: Some(params),
             outcome: Some(outcome),
             trusted,
+            stored,
             // What could not be read may be why nothing connects.
             error: unreadable.or(unconnected),
             ..Validation::nothing(Family::Bitcoin, files, busy)
@@ -218,6 +266,9 @@ impl Judge {
 
     fn two_networks(&self, network: Network, position: Position, files: &FileTable) -> Error {
         let other = match (&self.options.network, self.shown) {
+            (Some(params), _) if self.sink.is_some() => {
+                format!("--network or the chain file says {}", params.name)
+            }
             (Some(params), _) => format!("--network says {}", params.name),
             (None, Some((shown, at))) => files.place(at).map_or_else(
                 || format!("the first block belongs to {shown}"),
@@ -242,6 +293,20 @@ impl Judge {
             ),
             place: self.first.and_then(|(_, position)| files.place(position)),
         }
+    }
+}
+
+/// Gives a header to the tree, and what the tree does not keep of it to the chain file.
+fn insert(
+    tree: &mut HeaderTree<HeaderRules>,
+    sink: &mut Option<HeaderSink<'_>>,
+    header: &Header,
+    id: Hash256,
+    position: Position,
+) {
+    let number = tree.insert(header, id, position);
+    if let Some((sink, number)) = sink.as_mut().zip(number) {
+        sink.took(number, header);
     }
 }
 

@@ -9,7 +9,6 @@
 //! If a body fails, the state goes back to where the next best branch leaves, and follows that.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -18,18 +17,20 @@ use rayon::ThreadPool;
 use crate::chain::file::ChainFileError;
 use crate::chain::{BlockTree, Body, HeaderTree, Outcome, Start};
 use crate::compute::Backend;
-use crate::dump::{Bodies, BodyReader, FileTable, Inputs, LedgerReader, Progress};
+use crate::dump::{Batch, Bodies, BodyReader, FileTable, Inputs, LedgerReader, Progress};
 use crate::error::Error;
-use crate::ledger::{Block, HeaderRules, LedgerStore, LoadedLedger, Params, State};
+use crate::ledger::{Block, HeaderRules, LedgerStore, Params, State};
 use crate::primitives::{Hash256, sha256d};
 use crate::verdict::{Position, Violation};
 
 use super::bodies::{BodyJudge, JudgedBody, Known, ReadBody, Task};
+use super::hash::{self, HashedBatch};
 use super::pipeline::{self, Overlap};
-use super::{Busy, Family, QUEUE, Stored, Validation, hash};
+use super::target::{AppendLedger, AppendTo, Commits};
+use super::{Busy, Family, QUEUE, Stored, Validation};
 
 /// The bytes of bodies in a batch, unless one block has more.
-const BATCH_BYTES: usize = 4 << 20;
+pub(super) const BATCH_BYTES: usize = 4 << 20;
 
 /// The bytes of a chain file between two commits, about.
 const COMMIT_BYTES: u64 = 4 << 20;
@@ -57,16 +58,6 @@ pub struct LedgerOptions {
     pub rejections_max: usize,
 }
 
-/// A chain file that takes what passes.
-pub struct AppendTo<'a> {
-    /// The file, for errors.
-    pub path: PathBuf,
-    /// Opens the file, or creates it, once the parameters are known. One of another ledger is an error.
-    pub open: Box<dyn FnMut(&Params) -> Result<LoadedLedger, Error> + 'a>,
-    /// Learns of every commit, when it is safe: the height and the id of the tip.
-    pub committed: Box<dyn FnMut(u32, &Hash256) -> Result<(), Error> + 'a>,
-}
-
 /// What a ledger holds at its tip.
 #[derive(Clone, Debug)]
 pub struct LedgerSummary {
@@ -92,7 +83,7 @@ pub fn validate_ledger(
     backend: &dyn Backend,
     options: &LedgerOptions,
     progress: &Arc<Progress>,
-    append_to: Option<AppendTo<'_>>,
+    append_to: Option<AppendLedger<'_>>,
 ) -> Result<Validation, Error> {
     let mut busy = Busy::default();
     let mut reader = LedgerReader::new(inputs, options.params.clone(), options.batch);
@@ -103,15 +94,17 @@ pub fn validate_ledger(
     let mut tree = HeaderTree::new(HeaderRules::new(&params, options.now), Start::Genesis, 0);
     let mut state = State::genesis(&params);
     let (mut at, mut transactions, mut sink) = (START, 0, None);
-    if let Some(mut append_to) = append_to {
-        let loaded = (append_to.open)(&params)?;
+    let confirm = append_to.is_some();
+    if let Some(AppendTo { path, mut open, committed }) = append_to {
+        let loaded = open(&params)?;
         (tree, state, transactions) = (loaded.tree, loaded.state, loaded.transactions);
         tree.set_rules(HeaderRules::new(&params, options.now));
         at = loaded.store.tip();
-        sink = Some(Sink::new(loaded.store, append_to));
+        sink = Some(Sink::new(loaded.store, Commits::new(path, committed)));
     }
     tree = tree.with_bodies();
-    read_headers(&mut reader, &mut tree, backend, options, progress, &mut busy)?;
+    let hash = |batch| hash::hash(batch, backend, confirm);
+    read_headers(&mut reader, &mut tree, hash, options, progress, &mut busy)?;
     let params_from_dump = reader.is_from_dump();
     let first_height = reader.first_height();
     let (files, unreadable, bodies) = reader.finish();
@@ -131,8 +124,10 @@ pub fn validate_ledger(
     };
     let judged = judge.follow_best().and_then(|()| judge.judge_the_rest());
     // What passed stays, whatever came after it.
-    judge.commit()?;
+    let committed = judge.commit();
+    // A failure to commit follows from one that came before it.
     judged?;
+    committed?;
     let stored = judge.sink.as_ref().map(Sink::stored);
     let (outcome, state, transactions, busy) = judge.finish();
     let error = unreadable.or_else(|| nothing_connects(&outcome, first_height, &files));
@@ -155,7 +150,7 @@ pub fn validate_ledger(
 fn read_headers(
     reader: &mut LedgerReader,
     tree: &mut HeaderTree<HeaderRules>,
-    backend: &dyn Backend,
+    hash: impl Fn(Batch) -> HashedBatch + Sync,
     options: &LedgerOptions,
     progress: &Progress,
     busy: &mut Busy,
@@ -164,7 +159,7 @@ fn read_headers(
         Overlap { overlap: options.overlap, queue: QUEUE },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
         || reader.next_batch().transpose(),
-        |batch| batch.map(|batch| hash::hash(batch, backend)),
+        |batch| batch.map(&hash),
         |hashed| {
             for (header, id, position) in hashed?.iter() {
                 tree.insert(header, *id, position);
@@ -175,7 +170,7 @@ fn read_headers(
     )
 }
 
-fn thread_pool(threads: usize) -> Result<ThreadPool, Error> {
+pub(super) fn thread_pool(threads: usize) -> Result<ThreadPool, Error> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|index| format!("bodies-{index}"))
@@ -263,7 +258,7 @@ impl Judge<'_, '_> {
             && self.tree.is_known(*block)
         {
             let bytes = self.stored_body(*block, false)?.expect("the file holds what is known");
-            self.reconnect(*block, bytes);
+            self.reconnect(*block, bytes)?;
             blocks = rest;
         }
         let mut bodies = Vec::with_capacity(blocks.len());
@@ -362,11 +357,16 @@ impl Judge<'_, '_> {
     }
 
     /// Applies a block of the chain file again, after it was taken back.
-    fn reconnect(&mut self, block: u32, bytes: Vec<u8>) {
+    fn reconnect(&mut self, block: u32, bytes: Vec<u8>) -> Result<(), Error> {
         self.apply_to_state(block, &bytes).expect("it was applied before");
-        if let Some(sink) = &mut self.sink {
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        // A file that kept only the first half of a reorganisation has less work than the branch that
+        // it took back.
+        sink.connected(block, &bytes, &self.tree, self.bodies)?;
+        if sink.store.tip() != block {
             sink.reconnected.insert(block, bytes);
         }
+        Ok(())
     }
 
     /// Commits what the chain file has not committed.
@@ -416,7 +416,7 @@ impl Judge<'_, '_> {
 /// The way into a chain file.
 struct Sink<'a> {
     store: LedgerStore,
-    append_to: AppendTo<'a>,
+    commits: Commits<'a>,
     /// Bytes of the file at the last commit.
     committed_len: u64,
     /// Bodies of the file that were applied again on a branch that is not the file's.
@@ -424,23 +424,17 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(store: LedgerStore, append_to: AppendTo<'a>) -> Self {
+    fn new(store: LedgerStore, commits: Commits<'a>) -> Self {
         let committed_len = store.file().len();
-        Self { store, append_to, committed_len, reconnected: HashMap::new() }
+        Self { store, commits, committed_len, reconnected: HashMap::new() }
     }
 
     fn stored(&self) -> Stored {
-        let commit = self.store.file().commit_record();
-        Stored {
-            path: self.append_to.path.clone(),
-            height: commit.tip.height,
-            id: commit.tip.id,
-            bytes: commit.len,
-        }
+        self.commits.stored(self.store.file())
     }
 
     fn error(&self, source: ChainFileError) -> Error {
-        Error::ChainFile { path: self.append_to.path.clone(), source }
+        self.commits.error(source)
     }
 
     /// Takes a block that was connected. One on another branch than the file's waits until that branch
@@ -510,9 +504,9 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         let tip = tree.block(self.store.tip());
-        self.store.commit(tip).map_err(|source| self.error(source))?;
+        let commit = self.store.commit(tip);
         self.committed_len = self.store.file().len();
-        (self.append_to.committed)(tip.height(), &tip.id())
+        self.commits.acknowledge(commit, tip)
     }
 }
 

@@ -16,10 +16,12 @@
 
 mod accept;
 mod bodies;
+mod check;
 mod hash;
 mod judge;
 mod ledger;
 mod pipeline;
+mod target;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +39,9 @@ use judge::Judge;
 use pipeline::Overlap;
 
 pub use accept::{NotAccepted, accept};
-pub use ledger::{AppendTo, LedgerOptions, LedgerSummary, validate_ledger};
+pub use check::check_ledger;
+pub use ledger::{LedgerOptions, LedgerSummary, validate_ledger};
+pub use target::{AppendHeaders, AppendLedger, AppendTo, open_or_create};
 
 /// Batches that wait between two stages.
 const QUEUE: usize = 2;
@@ -151,7 +155,7 @@ pub struct Busy {
     pub connect: Duration,
 }
 
-/// Validates chains of headers.
+/// Validates chains of headers, and appends what passes to a chain file if there is one.
 ///
 /// # Errors
 /// If the question cannot be answered as it was put (two networks, or none to be recognised), or if
@@ -161,28 +165,36 @@ pub fn validate_headers(
     backend: &dyn Backend,
     options: &Options,
     progress: &Arc<Progress>,
+    append_to: Option<AppendHeaders<'_>>,
 ) -> Result<Validation, Error> {
+    let confirm = append_to.is_some();
     // Compressed or piped input holds more than this; the tree then grows.
     let expected = inputs.bytes_on_disk().unwrap_or(0) / Header::LEN as u64;
-    let mut judge = Judge::new(options, usize::try_from(expected).unwrap_or(usize::MAX))?;
+    let mut judge =
+        Judge::new(options, usize::try_from(expected).unwrap_or(usize::MAX), append_to)?;
     let mut reader = HeaderReader::new(inputs, options.batch);
     let mut busy = Busy::default();
-    pipeline::run(
+    let judged = pipeline::run(
         Overlap { overlap: options.overlap, queue: QUEUE },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
         || reader.next_batch(),
-        |batch| hash::hash(batch, backend),
+        |batch| hash::hash(batch, backend, confirm),
         |hashed| {
-            judge.take(&hashed);
+            judge.take(&hashed)?;
             goes_on(progress, &judge)
         },
-    )?;
+    );
+    if let Err(error) = judged {
+        // What passed stays, whatever came after it; what failed before this fails it too.
+        let _ = judge.follow();
+        return Err(error);
+    }
     let (files, unreadable) = reader.finish();
     judge.finish(files, unreadable, busy)
 }
 
 /// Whether another batch can still change the answer.
-fn goes_on(progress: &Progress, judge: &Judge) -> Result<bool, Error> {
+fn goes_on(progress: &Progress, judge: &Judge<'_>) -> Result<bool, Error> {
     progress.blocks.store(judge.seen(), Relaxed);
     progress.height.store(u64::from(judge.best_height()), Relaxed);
     if progress.is_stopped() { Err(Error::Interrupted) } else { Ok(!judge.is_stuck()) }

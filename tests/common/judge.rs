@@ -43,7 +43,7 @@ pub fn judge_files_on(
 ) -> Result<Validation, Error> {
     let progress = Arc::new(Progress::default());
     let inputs = Inputs::open(paths, None, Arc::clone(&progress))?;
-    validate_headers(inputs, backend, options, &progress)
+    validate_headers(inputs, backend, options, &progress, None)
 }
 
 /// Validates headers as one file.

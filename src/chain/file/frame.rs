@@ -5,6 +5,7 @@ use std::io;
 use sha2::{Digest, Sha256};
 
 use crate::primitives::Hash256;
+use crate::wire::Reader;
 
 use super::{Storage, Window, leading_number};
 
@@ -75,7 +76,12 @@ impl Frame<'_> {
         match self.kind {
             FrameType::Block => height.checked_add(1),
             FrameType::Headers => height.checked_add(leading_number(self.payload)?),
-            FrameType::TakeBack => height.checked_sub(leading_number(self.payload)?),
+            FrameType::TakeBack => {
+                let mut reader = Reader::new(self.payload);
+                let blocks = reader.varint().ok().and_then(|blocks| u32::try_from(blocks).ok());
+                reader.finish().ok()?;
+                height.checked_sub(blocks?)
+            }
             FrameType::Unknown(_) => Some(height),
         }
     }

@@ -52,6 +52,33 @@ pub struct FileHead {
 }
 
 impl FileHead {
+    /// The head of a file.
+    ///
+    /// # Errors
+    /// If it is no chain file, or its head is damaged.
+    pub fn of(storage: &impl Storage) -> Result<Self, ChainFileError> {
+        Self::read(storage).map(|(head, _)| head)
+    }
+
+    /// Why a file with this head cannot take the chain of another, if it cannot.
+    #[must_use]
+    pub fn difference(&self, wanted: &Self) -> Option<String> {
+        let family = |head: &Self| if head.is_ledger { "a ledger" } else { "Bitcoin" };
+        if self.is_ledger != wanted.is_ledger {
+            return Some(format!("it holds {}, and this is {}", family(self), family(wanted)));
+        }
+        if self.level != wanted.level {
+            let (found, wanted) = (self.level.name(), wanted.level.name());
+            return Some(format!("it is of level {found}, and this is of level {wanted}"));
+        }
+        if self.chain_id != wanted.chain_id {
+            let (found, wanted) = (self.chain_id, wanted.chain_id);
+            return Some(format!("it holds the chain {found}, and this is {wanted}"));
+        }
+        let is_same = self.params == wanted.params;
+        (!is_same).then(|| "its parameters differ: heights of soft forks were moved".into())
+    }
+
     fn len(&self) -> usize {
         (FIXED_LEN + self.params.len() + 4).next_multiple_of(PAGE)
     }

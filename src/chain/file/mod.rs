@@ -67,22 +67,25 @@
 //!
 //! After a sync that failed nobody knows what is on the disk, so the handle refuses all further work.
 
+mod branch;
 mod frame;
 mod head;
 mod slot;
 mod storage;
 
 use std::io;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use crate::primitives::Hash256;
 use crate::wire::{Reader, put_varint};
 
+pub(crate) use branch::BranchFile;
 pub use frame::{Frame, FrameType};
 pub use head::{CHAIN_FILE_MAGIC, FileHead, FileLevel};
 pub use slot::Commit;
-pub use storage::{FileStorage, MemoryStorage, Storage};
+pub use storage::{AnyStorage, FileStorage, MemoryStorage, Storage};
 
 /// The length of a slot, and what the head's length is a multiple of.
 const PAGE: usize = 4096;
@@ -92,6 +95,10 @@ const STEP: usize = 1 << 20;
 
 /// Frames that are appended before they are written.
 const PENDING_BYTES: usize = 1 << 20;
+
+/// How often, and after what pause, a slot is read again that may have been caught half written.
+const SLOT_TRIALS: usize = 5;
+const SLOT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a chain file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -154,8 +161,10 @@ pub struct ChainFile<S> {
     digest: Hash256,
     /// Frames that are not written yet.
     pending: Vec<u8>,
-    /// Whether frames wait for a commit.
+    /// Whether frames wait for a commit, or a slot must be written anew.
     is_dirty: bool,
+    /// How often blocks were taken back.
+    reorganisations: u64,
     poisoned: bool,
     opening: Opening,
 }
@@ -187,7 +196,7 @@ impl<S: Storage> ChainFile<S> {
         mut visit: impl FnMut(&S, &FileHead, u64, &Frame<'_>) -> Result<(), ChainFileError>,
     ) -> Result<Self, ChainFileError> {
         let (head, head_bytes) = FileHead::read(&storage)?;
-        let slots = [0, 1].map(|slot| read_slot(&storage, &head, slot));
+        let slots = read_slots(&storage, &head);
         let (commit, bad_slot) = match slots {
             [Some(a), Some(b)] if a.sequence > b.sequence => (a, None),
             [Some(_), Some(b)] => (b, None),
@@ -208,36 +217,44 @@ impl<S: Storage> ChainFile<S> {
             head,
             pending: Vec::new(),
             is_dirty: false,
+            reorganisations: 0,
             poisoned: false,
             opening: Opening { bad_slot, ..Opening::default() },
         };
         if len < commit.len {
             let what = format!("the file ends here, and {} bytes were committed", commit.len);
-            return Err(file.damaged(len, 0, what));
+            let height = file.walk(len, 0, false, &mut |_, _, _, _| Ok(()))?;
+            return Err(file.damaged(len, height, what));
         }
-        let height = file.walk(commit.len, true, &mut visit)?;
+        let height = file.walk(commit.len, 0, true, &mut visit)?;
+        if height != commit.tip.height {
+            let what = format!("the tip is not at height {}, as committed", commit.tip.height);
+            return Err(file.damaged(file.end, height, what));
+        }
         if file.digest != commit.digest {
             let what = "the frames are not those that were committed".into();
             return Err(file.damaged(file.end, height, what));
         }
         if bad_slot.is_some() {
             // The slot that does not hold may have committed what follows.
-            file.walk(len, false, &mut visit)?;
+            file.walk(len, height, false, &mut visit)?;
             file.opening.kept = file.end - commit.len;
-            file.is_dirty = file.opening.kept > 0;
+            // The next commit mends the slot, even if there is nothing else to commit.
+            file.is_dirty = true;
         }
         file.opening.dropped = len - file.end;
         Ok(file)
     }
 
-    /// Reads frames up to `end`, and says how high the chain is then. `strict`: all of them must hold.
+    /// Reads frames up to `end`, and says how high the chain is then; before them it is at `height`.
+    /// `strict`: all of them must hold.
     fn walk(
         &mut self,
         end: u64,
+        mut height: u32,
         strict: bool,
         visit: &mut impl FnMut(&S, &FileHead, u64, &Frame<'_>) -> Result<(), ChainFileError>,
     ) -> Result<u32, ChainFileError> {
-        let mut height: u32 = if strict { 0 } else { self.commit.tip.height };
         let mut window = Window::default();
         while self.end < end {
             let offset = self.end;
@@ -264,6 +281,7 @@ impl<S: Storage> ChainFile<S> {
             }
             visit(&self.storage, &self.head, offset, &frame)?;
             height = after;
+            self.reorganisations += u64::from(frame.kind == FrameType::TakeBack);
             self.end += frame.len();
             self.digest = digest;
         }
@@ -293,7 +311,20 @@ impl<S: Storage> ChainFile<S> {
         &self.opening
     }
 
-    /// Whether there are frames that are not committed.
+    /// How often blocks were taken back.
+    #[must_use]
+    pub const fn reorganisations(&self) -> u64 {
+        self.reorganisations
+    }
+
+    /// The slot that did not hold when the file was opened, and its offset.
+    #[must_use]
+    pub fn bad_slot(&self) -> Option<(char, u64)> {
+        let place = |slot| slot_offset(&self.head, u64::from(slot == 'B'));
+        self.opening.bad_slot.map(|slot| (slot, place(slot)))
+    }
+
+    /// Whether there is anything to commit: frames, or a slot that did not hold.
     #[must_use]
     pub const fn is_dirty(&self) -> bool {
         self.is_dirty
@@ -349,7 +380,9 @@ impl<S: Storage> ChainFile<S> {
     pub fn append_take_back(&mut self, blocks: u32) -> Result<u64, ChainFileError> {
         let mut payload = Vec::new();
         put_varint(&mut payload, blocks.into());
-        self.append(FrameType::TakeBack, &payload)
+        let offset = self.append(FrameType::TakeBack, &payload)?;
+        self.reorganisations += 1;
+        Ok(offset)
     }
 
     fn append(&mut self, kind: FrameType, payload: &[u8]) -> Result<u64, ChainFileError> {
@@ -441,10 +474,28 @@ fn first_digest(head: &[u8]) -> Hash256 {
     Hash256::from_bytes(Sha256::digest(head).into())
 }
 
+/// Both slots. While another process writes the file, a page can be read half old and half new: then it
+/// is read again.
+fn read_slots(storage: &impl Storage, head: &FileHead) -> [Option<Commit>; 2] {
+    let read = || [0, 1].map(|slot| read_slot(storage, head, slot));
+    let mut slots = read();
+    for _ in 0..SLOT_TRIALS {
+        if !storage.may_change() || slots.iter().all(Option::is_some) {
+            break;
+        }
+        std::thread::sleep(SLOT_PAUSE);
+        slots = read();
+    }
+    slots
+}
+
+const fn slot_offset(head: &FileHead, slot: u64) -> u64 {
+    head.start() - (2 - slot) * PAGE as u64
+}
+
 fn read_slot(storage: &impl Storage, head: &FileHead, slot: u64) -> Option<Commit> {
     let mut page = vec![0; PAGE];
-    let offset = head.start() - (2 - slot) * PAGE as u64;
-    let read = storage.read_at(offset, &mut page).ok()?;
+    let read = storage.read_at(slot_offset(head, slot), &mut page).ok()?;
     Commit::decode(&page[..read])
         .filter(|commit| commit.sequence % 2 == slot && commit.len >= head.start())
 }

@@ -3,7 +3,7 @@
 use crate::primitives::Hash256;
 use crate::wire::Reader;
 
-use super::{FileHead, PAGE, TipRecord};
+use super::{FileHead, PAGE, TipRecord, slot_offset};
 
 /// What a slot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Commit {
 impl Commit {
     /// Where the commit stands.
     pub(super) const fn offset(&self, head: &FileHead) -> u64 {
-        head.start() - (2 - self.sequence % 2) * PAGE as u64
+        slot_offset(head, self.sequence % 2)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

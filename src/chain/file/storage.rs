@@ -38,6 +38,11 @@ pub trait Storage: Send {
     /// If it cannot be cut.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
 
+    /// Whether another process may write the bytes at the same time.
+    fn may_change(&self) -> bool {
+        false
+    }
+
     /// Returns when all that was written would survive a loss of power.
     ///
     /// # Errors
@@ -62,15 +67,24 @@ impl<S: Storage + ?Sized> Storage for Box<S> {
         (**self).truncate(len)
     }
 
+    fn may_change(&self) -> bool {
+        (**self).may_change()
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         (**self).sync()
     }
 }
 
+/// A storage of any kind.
+pub type AnyStorage = Box<dyn Storage>;
+
 /// A file on a disk.
 #[derive(Debug)]
 pub struct FileStorage {
     file: File,
+    /// Whether it was opened without the lock that keeps others from writing.
+    is_shared: bool,
 }
 
 impl FileStorage {
@@ -82,7 +96,7 @@ impl FileStorage {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         lock(&file)?;
-        Ok(Self { file })
+        Ok(Self { file, is_shared: false })
     }
 
     /// Opens a file for reading, whoever writes it at the same time.
@@ -90,7 +104,7 @@ impl FileStorage {
     /// # Errors
     /// If it cannot be opened.
     pub fn open_for_reading(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)? })
+        Ok(Self { file: File::open(path)?, is_shared: true })
     }
 
     /// Creates a file that begins with `bytes`: all of them, or there is no file.
@@ -108,18 +122,27 @@ impl FileStorage {
             .truncate(false)
             .open(unfinished)?;
         lock(&file)?;
-        let mut storage = Self { file };
-        storage.truncate(0)?;
-        storage.write_at(0, bytes)?;
-        storage.sync()?;
-        // Who came first holds the lock on what is then renamed; who comes now finds the name taken.
-        if path.try_exists()? {
-            std::fs::remove_file(unfinished)?;
-            return Err(io::ErrorKind::AlreadyExists.into());
+        let mut storage = Self { file, is_shared: false };
+        let written = storage.fill_new(path, unfinished, bytes);
+        if written.is_err() {
+            // Nothing better can be done with an error here.
+            let _ = std::fs::remove_file(unfinished);
         }
-        std::fs::rename(unfinished, path)?;
+        written?;
         sync_folder(path)?;
         Ok(storage)
+    }
+
+    /// Who came first held the lock on what was then renamed, and may be done: whoever comes now finds
+    /// the name taken, and may hold that very file. So the name is looked at before a byte is touched.
+    fn fill_new(&mut self, path: &Path, unfinished: &Path, bytes: &[u8]) -> io::Result<()> {
+        if path.try_exists()? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.truncate(0)?;
+        self.write_at(0, bytes)?;
+        self.sync()?;
+        std::fs::rename(unfinished, path)
     }
 }
 
@@ -158,6 +181,10 @@ impl Storage for FileStorage {
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
+    }
+
+    fn may_change(&self) -> bool {
+        self.is_shared
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -1,0 +1,92 @@
+//! A chain file together with the best branch that it holds.
+
+use crate::chain::Ancestor;
+use crate::primitives::Hash256;
+use crate::primitives::rfc6962::Frontier;
+
+use super::{AnyStorage, ChainFile, ChainFileError, TipRecord, leaf_of};
+
+/// A chain file that knows its tip in a tree of headers.
+pub(crate) struct BranchFile {
+    file: ChainFile<AnyStorage>,
+    /// The number of the tip in the tree.
+    tip: u32,
+    /// The tree over the ids of the best branch, unless blocks were taken back since.
+    frontier: Option<Frontier>,
+}
+
+impl BranchFile {
+    /// A file that was read up to `tip`, whose number in the tree is `number`. Holds what was read
+    /// against what was committed.
+    pub(crate) fn new(
+        file: ChainFile<AnyStorage>,
+        number: u32,
+        tip: Ancestor<'_>,
+    ) -> Result<Self, ChainFileError> {
+        let mut branch = Self { file, tip: number, frontier: None };
+        let found = branch.tip_record(tip);
+        let commit = *branch.file.commit_record();
+        if branch.file.opening().kept == 0 && found != commit.tip {
+            return Err(ChainFileError::Damaged {
+                offset: commit.len,
+                height: found.height,
+                what: format!(
+                    "the tip is {} at height {}, and {} at height {} was committed",
+                    found.id, found.height, commit.tip.id, commit.tip.height
+                ),
+            });
+        }
+        Ok(branch)
+    }
+
+    /// The file.
+    pub(crate) const fn file(&self) -> &ChainFile<AnyStorage> {
+        &self.file
+    }
+
+    /// The file, to append to.
+    pub(crate) const fn file_mut(&mut self) -> &mut ChainFile<AnyStorage> {
+        &mut self.file
+    }
+
+    /// The number of the tip in the tree.
+    pub(crate) const fn tip(&self) -> u32 {
+        self.tip
+    }
+
+    /// The block `number`, whose frame was appended, is the tip now.
+    pub(crate) fn extended(&mut self, number: u32, id: &Hash256) {
+        self.tip = number;
+        if let Some(frontier) = &mut self.frontier {
+            frontier.push(leaf_of(id));
+        }
+    }
+
+    /// Takes blocks back; `tip` is the block that is the tip then.
+    pub(crate) fn take_back(&mut self, blocks: u32, tip: u32) -> Result<(), ChainFileError> {
+        self.file.append_take_back(blocks)?;
+        self.tip = tip;
+        self.frontier = None;
+        Ok(())
+    }
+
+    /// Commits what was appended. `tip` is the tip in the tree.
+    pub(crate) fn commit(&mut self, tip: Ancestor<'_>) -> Result<(), ChainFileError> {
+        let record = self.tip_record(tip);
+        self.file.commit(record)
+    }
+
+    fn tip_record(&mut self, tip: Ancestor<'_>) -> TipRecord {
+        let frontier = self.frontier.get_or_insert_with(|| frontier_of(tip));
+        TipRecord { height: tip.height(), id: tip.id(), tree_root: frontier.root() }
+    }
+}
+
+/// The tree over the ids of a whole branch.
+fn frontier_of(tip: Ancestor<'_>) -> Frontier {
+    let mut ids: Vec<_> = tip.lineage().map(|block| block.id()).collect();
+    ids.reverse();
+    let mut frontier = Frontier::default();
+    ids.iter().for_each(|id| frontier.push(leaf_of(id)));
+    frontier
+}

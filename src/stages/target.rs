@@ -1,0 +1,206 @@
+//! The chain file that takes what passes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::bitcoin::{HeaderRules, HeaderStore, LoadedHeaders, Params};
+use crate::chain::file::{AnyStorage, ChainFile, ChainFileError, FileHead, FileStorage, Storage};
+use crate::chain::{Ancestor, HeaderTree};
+use crate::error::Error;
+use crate::ledger::{self, LoadedLedger};
+use crate::primitives::{Hash256, Header};
+
+use super::Stored;
+
+/// Headers in a frame.
+const RUN_MAX: usize = 1 << 12;
+
+/// How far the best branch is ahead of the file before the file follows.
+const AHEAD_MAX: u32 = 100_000;
+
+/// A chain file that takes what passes. `P` are the parameters of the chain, `L` is what the file holds.
+pub struct AppendTo<'a, P, L> {
+    /// The file, for errors.
+    pub path: PathBuf,
+    /// Opens the file, or creates it, once the parameters are known. One of another chain is an error.
+    pub open: Open<'a, P, L>,
+    /// Learns of every commit, when it is safe: the height and the id of the tip.
+    pub committed: Committed<'a>,
+}
+
+type Open<'a, P, L> = Box<dyn FnMut(&P) -> Result<L, Error> + 'a>;
+
+type Committed<'a> = Box<dyn FnMut(u32, &Hash256) -> Result<(), Error> + 'a>;
+
+/// A chain file that takes the blocks of a ledger.
+pub type AppendLedger<'a> = AppendTo<'a, ledger::Params, LoadedLedger>;
+
+/// A chain file that takes Bitcoin's headers.
+pub type AppendHeaders<'a> = AppendTo<'a, Params, LoadedHeaders>;
+
+/// Opens the chain file at `path` for writing, or creates it with the head that is wanted.
+///
+/// # Errors
+/// If it can be neither opened nor created, or if its head is another one: nothing is written then.
+pub fn open_or_create(path: &Path, wanted: &FileHead) -> Result<AnyStorage, Error> {
+    let failed = |source| Error::ChainFile { path: path.into(), source };
+    let opened = |opened: io::Result<FileStorage>| {
+        opened.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => failed(ChainFileError::Locked),
+            _ => failed(error.into()),
+        })
+    };
+    let is_there = path.try_exists().map_err(|error| failed(error.into()))?;
+    if !is_there {
+        let bytes = ChainFile::<FileStorage>::empty(wanted);
+        return Ok(Box::new(opened(FileStorage::create(path, &bytes))?));
+    }
+    let storage = opened(FileStorage::open(path))?;
+    let head = FileHead::of(&storage).map_err(failed)?;
+    match head.difference(wanted) {
+        None => Ok(Box::new(storage)),
+        Some(why) => Err(Error::usage(format!("{}: {why}", path.display()))),
+    }
+}
+
+/// Who hears of the file.
+pub(super) struct Commits<'a> {
+    path: PathBuf,
+    committed: Committed<'a>,
+}
+
+impl<'a> Commits<'a> {
+    pub(super) const fn new(path: PathBuf, committed: Committed<'a>) -> Self {
+        Self { path, committed }
+    }
+
+    pub(super) fn error(&self, source: ChainFileError) -> Error {
+        Error::ChainFile { path: self.path.clone(), source }
+    }
+
+    /// `tip` was committed, unless `commit` failed.
+    pub(super) fn acknowledge(
+        &mut self,
+        commit: Result<(), ChainFileError>,
+        tip: Ancestor<'_>,
+    ) -> Result<(), Error> {
+        commit.map_err(|source| self.error(source))?;
+        (self.committed)(tip.height(), &tip.id())
+    }
+
+    pub(super) fn stored<S: Storage>(&self, file: &ChainFile<S>) -> Stored {
+        let commit = file.commit_record();
+        Stored {
+            path: self.path.clone(),
+            height: commit.tip.height,
+            id: commit.tip.id,
+            bytes: commit.len,
+        }
+    }
+}
+
+/// The way of headers into a chain file.
+pub(super) struct HeaderSink<'a> {
+    store: HeaderStore,
+    commits: Commits<'a>,
+    /// The number of the first header that the file did not hold, once there is one.
+    first: Option<u32>,
+    /// What the tree does not keep of the headers from there on.
+    seals: Vec<Seal>,
+}
+
+/// What the tree of headers does not keep of one.
+struct Seal {
+    merkle_root: Hash256,
+    nonce: u32,
+}
+
+impl<'a> HeaderSink<'a> {
+    /// Opens the file of `append_to`, and gives it with the tree of what it holds.
+    pub(super) fn open(
+        append_to: AppendHeaders<'a>,
+        params: &Params,
+    ) -> Result<(Self, HeaderTree<HeaderRules>), Error> {
+        let AppendTo { path, mut open, committed } = append_to;
+        let LoadedHeaders { store, tree } = open(params)?;
+        let found = LoadedHeaders::file_head(store.params());
+        if let Some(why) = found.difference(&LoadedHeaders::file_head(params)) {
+            return Err(Error::usage(format!("{}: {why}", path.display())));
+        }
+        let commits = Commits::new(path, committed);
+        Ok((Self { store, commits, first: None, seals: Vec::new() }, tree))
+    }
+
+    /// Learns of a header that got a number in the tree; they come without gaps.
+    pub(super) fn took(&mut self, number: u32, header: &Header) {
+        let first = *self.first.get_or_insert(number);
+        debug_assert_eq!((number - first) as usize, self.seals.len());
+        self.seals.push(Seal { merkle_root: header.merkle_root(), nonce: header.nonce() });
+    }
+
+    /// Brings the file to the best branch if that is far ahead.
+    pub(super) fn keep_up(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
+        let height = tree.block(self.store.tip()).height();
+        if tree.best_height().saturating_sub(height) < AHEAD_MAX {
+            return Ok(());
+        }
+        self.follow(tree)
+    }
+
+    /// Brings the file to the best branch, and commits.
+    pub(super) fn follow(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
+        let (tip, best) = (self.store.tip(), tree.best());
+        if tree.block(best).work() > tree.block(tip).work() {
+            self.append(tree, tip, best).map_err(|source| self.commits.error(source))?;
+        }
+        if !self.store.file().is_dirty() {
+            return Ok(());
+        }
+        let tip = tree.block(self.store.tip());
+        let commit = self.store.commit(tip);
+        self.commits.acknowledge(commit, tip)
+    }
+
+    fn append(
+        &mut self,
+        tree: &HeaderTree<HeaderRules>,
+        tip: u32,
+        best: u32,
+    ) -> Result<(), ChainFileError> {
+        let (back, forth) = tree.route(tip, best);
+        if let Some(last) = back.last() {
+            let fork = tree.parent(*last).expect("genesis is never taken back");
+            let count = u32::try_from(back.len()).expect("heights are u32");
+            self.store.take_back(count, fork)?;
+        }
+        let mut run = Vec::with_capacity(RUN_MAX.min(forth.len()));
+        for numbers in forth.chunks(RUN_MAX) {
+            run.clear();
+            for &number in numbers {
+                run.push((number, self.header(tree, number)?));
+            }
+            self.store.append(&run, tree.block(self.store.tip()))?;
+        }
+        Ok(())
+    }
+
+    /// A header of the tree, whole.
+    fn header(
+        &mut self,
+        tree: &HeaderTree<HeaderRules>,
+        number: u32,
+    ) -> Result<Header, ChainFileError> {
+        let block = tree.block(number);
+        let place = self.first.and_then(|first| number.checked_sub(first));
+        let seal = place.and_then(|place| self.seals.get(place as usize));
+        let Some((seal, parent)) = seal.zip(block.parent()) else {
+            return self.store.header(number, block);
+        };
+        let (version, time, bits) = (block.version(), block.time(), block.bits());
+        Ok(Header::from_fields(version, parent.id(), seal.merkle_root, time, bits, seal.nonce))
+    }
+
+    pub(super) fn stored(&self) -> Stored {
+        self.commits.stored(self.store.file())
+    }
+}
