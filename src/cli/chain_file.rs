@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::bitcoin::{self, LoadedHeaders};
 use crate::chain::file::{AnyStorage, ChainFileError, FileStorage, Opening};
 use crate::error::Error;
 use crate::ledger::{LoadedLedger, Params};
@@ -38,6 +39,18 @@ pub(super) fn read_ledger(path: &Path) -> Result<LoadedLedger, Error> {
 pub(super) fn open_or_create_ledger(path: &Path, params: &Params) -> Result<LoadedLedger, Error> {
     let storage = open_or_create(path, &LoadedLedger::file_head(params))?;
     load_ledger(path, storage)
+}
+
+/// Opens the chain file of the headers of this network, or creates it.
+pub(super) fn open_or_create_headers(
+    path: &Path,
+    params: &bitcoin::Params,
+) -> Result<LoadedHeaders, Error> {
+    let storage = open_or_create(path, &LoadedHeaders::file_head(params))?;
+    let loaded = LoadedHeaders::open(storage);
+    let loaded = loaded.map_err(|source| Error::ChainFile { path: path.into(), source })?;
+    tell_of_opening(path, loaded.store.file().opening());
+    Ok(loaded)
 }
 
 /// What a failure to open means.

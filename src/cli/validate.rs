@@ -16,7 +16,7 @@ use crate::stages::{
 };
 
 use super::args::{Level, NetworkName, ValidateArgs};
-use super::chain_file::{Acks, open_or_create_ledger};
+use super::chain_file::{Acks, open_or_create_headers, open_or_create_ledger};
 use super::interrupt::{EXIT_CODE, on_interrupt};
 use super::output::{self, Format, duration, grouped, scaled};
 use super::report::Report;
@@ -83,6 +83,7 @@ fn judge(
     let now = args.now.unwrap_or_else(system_time);
     let overlap = args.compute.threads != Some(1);
     let rejections_max = args.rejections as usize;
+    let mut acks = Acks::open(args.acks.as_ref())?;
     if is_ledger {
         let options = LedgerOptions {
             params: ledger_params(args)?,
@@ -93,7 +94,6 @@ fn judge(
             rejections_max,
         };
         let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
-        let mut acks = Acks::open(args.acks.as_ref())?;
         let append_to = args.to.as_ref().map(|path| AppendTo {
             path: path.clone(),
             open: Box::new(|params| open_or_create_ledger(path, params)),
@@ -120,7 +120,12 @@ fn judge(
         rejections_max,
     };
     let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
-    validate_headers(inputs, backend, &options, progress, None)
+    let append_to = args.to.as_ref().map(|path| AppendTo {
+        path: path.clone(),
+        open: Box::new(|params| open_or_create_headers(path, params)),
+        committed: Box::new(|height, id| acks.committed(height, id)),
+    });
+    validate_headers(inputs, backend, &options, progress, append_to)
 }
 
 /// The parameters that the dumps of a ledger must have, if the user named any.

@@ -81,6 +81,14 @@ impl<'a> Block<'a> {
         Ok(block)
     }
 
+    /// Decodes a block that was decoded before.
+    ///
+    /// # Panics
+    /// If it was not.
+    pub(crate) fn decode_again(bytes: &'a [u8]) -> Self {
+        Self::decode(bytes).expect("it was decoded before")
+    }
+
     /// The number of transactions.
     #[must_use]
     pub fn count(&self) -> u32 {

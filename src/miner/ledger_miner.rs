@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::compute::Backend;
 use crate::ledger::{Account, Block, HeaderRules, LoadedLedger, RULES_VERSION, Transaction};
-use crate::primitives::{Hash256, Header, rfc6962};
+use crate::primitives::{CompactTarget, Hash256, Header, Target, rfc6962};
 use crate::stages::{NotAccepted, accept};
 use crate::verdict::Violation;
 
@@ -93,7 +93,7 @@ pub fn mine_block(
     let tip = ledger.tree.block(ledger.store.tip());
     let (height, median) = (tip.height() + 1, tip.median_time_past());
     let bits = HeaderRules::new(&params, 0).next_bits(tip.height(), tip.time());
-    let target = bits.decode().expect("the difficulty rule gives targets");
+    let target = target_of(bits);
     let parent = tip.id();
     let amount = params.subsidy(height.into()) + template.fees;
     let mut transactions: Vec<_> =
@@ -144,6 +144,10 @@ fn run_counting(
         tried.store(before + u64::from(header.nonce()) + 1, Relaxed);
     }
     ground
+}
+
+fn target_of(bits: CompactTarget) -> Target {
+    bits.decode().expect("the difficulty rule gives targets")
 }
 
 /// The time of the next block: the clock's, but after the median and not too far ahead.

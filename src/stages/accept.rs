@@ -46,7 +46,7 @@ pub fn accept(
     let judged =
         BodyJudge::new(&params, backend).judge(vec![ReadBody { task, bytes: bytes.to_vec() }]);
     judged.into_iter().try_for_each(|judged| judged.verdict)?;
-    let block = Block::decode(bytes).expect("it was judged");
+    let block = Block::decode_again(bytes);
     if block.header.parent() != parent_id {
         return Err(Violation::BadPrevBlk { parent: block.header.parent() }.into());
     }

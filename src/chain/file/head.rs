@@ -130,7 +130,7 @@ impl FileHead {
             return Err(ChainFileError::NotAChainFile(why));
         }
         let len = reader.u32().map_err(|_| no("a chain file that is cut short"))? as usize;
-        if len > LEN_MAX || len == 0 || len % PAGE != 0 {
+        if len > LEN_MAX || len == 0 || !len.is_multiple_of(PAGE) {
             return Err(damaged(12, "the head has an impossible length"));
         }
         let mut bytes = vec![0; len];

@@ -174,8 +174,7 @@ impl<S: Storage> ChainFile<S> {
     #[must_use]
     pub fn empty(head: &FileHead) -> Vec<u8> {
         let head_bytes = head.encode();
-        let slots = head.start() as usize - 2 * PAGE;
-        debug_assert_eq!(slots, head_bytes.len());
+        debug_assert_eq!(head.start(), (head_bytes.len() + 2 * PAGE) as u64);
         let mut frontier = crate::primitives::rfc6962::Frontier::default();
         frontier.push(leaf_of(&head.chain_id));
         let commit = |sequence| Commit {
