@@ -28,19 +28,21 @@ struct View {
 }
 
 /// The ledger as the arguments name it, seen by `account`.
-fn view(args: &SendArgs, account: &Account) -> Result<View, Error> {
+fn view(args: &SendArgs, account: &Account) -> Result<(View, State), Error> {
     if let Some(path) = &args.chain {
         let ledger = read_ledger(path)?;
         let state = ledger.state.account(account);
         let chain_id = ledger.store.params().chain_id();
-        return Ok(View { chain_id, balance: Some(state.balance), nonce: state.nonce });
+        let view = View { chain_id, balance: Some(state.balance), nonce: state.nonce };
+        return Ok((view, ledger.state));
     }
     let path = args.params.as_ref().ok_or_else(|| Error::usage("--params is missing"))?;
     let params = read_params(path)?;
-    let at_start = State::genesis(&params).account(account);
+    let state = State::genesis(&params);
+    let at_start = state.account(account);
     // Whoever gives a nonce knows of a chain that moved on.
     let balance = args.nonce.is_none().then_some(at_start.balance);
-    Ok(View { chain_id: params.chain_id(), balance, nonce: at_start.nonce })
+    Ok((View { chain_id: params.chain_id(), balance, nonce: at_start.nonce }, state))
 }
 
 /// Runs the command.
@@ -50,10 +52,10 @@ pub(super) fn run(args: &SendArgs) -> Result<u8, Error> {
     draft.check()?;
     let key = unlock(&args.key, &args.passphrase)?;
     let from = key.account();
-    let view = view(args, &from)?;
+    let (view, state) = view(args, &from)?;
 
     let mut queue = Queue::open(&args.pending, &view.chain_id)?;
-    let before = Waiting::of(queue.waiting(), &from, &view);
+    let before = Waiting::of(queue.waiting(), &from, &view, Some(&state));
     let nonce = match args.nonce {
         Some(nonce) => nonce,
         None => before.next(&view)?,
@@ -187,13 +189,27 @@ fn payload(args: &SendArgs) -> Result<Vec<u8>, Error> {
 
 /// What waits of one sender and is not on the chain yet: by nonce, what it takes from the account at
 /// least. (Two may wait with the same nonce; one of them will fail.)
-struct Waiting(BTreeMap<u64, u64>);
+struct Waiting {
+    /// By nonce, the least that a transaction of the account takes from it.
+    takes: BTreeMap<u64, u64>,
+    /// What others send to the account and is not on the chain yet.
+    incoming: u128,
+}
 
 impl Waiting {
-    fn of(all: &[Pending], from: &Account, view: &View) -> Self {
+    fn of(all: &[Pending], from: &Account, view: &View, state: Option<&State>) -> Self {
         let mut taken = BTreeMap::new();
+        let mut incoming = 0;
         for pending in all {
             let transaction = pending.transaction();
+            if let Transaction::Transfer { from: sender, to, amount, .. } = transaction
+                && to == *from
+                && sender != *from
+                && state
+                    .is_some_and(|state| transaction.nonce() >= Some(state.account(&sender).nonce))
+            {
+                incoming += u128::from(amount);
+            }
             let (Some(sender), Some(nonce)) = (transaction.sender(), transaction.nonce()) else {
                 continue;
             };
@@ -210,37 +226,45 @@ impl Waiting {
                 .and_modify(|least: &mut u64| *least = takes.min(*least))
                 .or_insert(takes);
         }
-        Self(taken)
+        Self { takes: taken, incoming }
     }
 
     /// The first nonce from the chain's on that nothing waits with.
     fn next(&self, view: &View) -> Result<u64, Error> {
         (view.nonce..=u64::MAX)
-            .find(|nonce| !self.0.contains_key(nonce))
+            .find(|nonce| !self.takes.contains_key(nonce))
             .ok_or_else(|| Error::usage("the account has no nonce left"))
     }
 
-    /// Refuses what cannot be on the chain whatever else happens there.
+    /// Refuses what cannot be on the chain, as far as the chain and what waits can tell.
     fn check(&self, view: &View, nonce: u64, spent: u64) -> Result<(), Error> {
         if nonce < view.nonce {
             let next = view.nonce;
             return Err(Error::usage(format!("--nonce {nonce} is used up; the next is {next}")));
         }
         let Some(balance) = view.balance else { return Ok(()) };
-        let before: u128 = self.0.range(..nonce).map(|(_, takes)| u128::from(*takes)).sum();
+        let before: u128 = self.takes.range(..nonce).map(|(_, takes)| u128::from(*takes)).sum();
         let left = u128::from(balance).saturating_sub(before);
-        if u128::from(spent) > left {
-            return Err(Error::usage(format!(
-                "it takes {spent}, and the account has {left}: {balance}, and {before} of that is spent \
-                 by what waits"
-            )));
+        let spent = u128::from(spent);
+        if spent <= left {
+            return Ok(());
         }
-        Ok(())
+        if spent <= left.saturating_add(self.incoming) {
+            output::warning(&format!(
+                "it takes {spent}, and the account has {left}: it needs some of the {} that wait for it",
+                self.incoming
+            ));
+            return Ok(());
+        }
+        Err(Error::usage(format!(
+            "it takes {spent}, and the account has {left}: {balance}, and {before} of that is spent by \
+             what waits"
+        )))
     }
 
     /// Says what else must happen, or must not, for it to be on the chain.
     fn warn(&self, nonce: u64) {
-        if self.0.contains_key(&nonce) {
+        if self.takes.contains_key(&nonce) {
             output::warning(&format!(
                 "another with nonce {nonce} waits, and only one of them can be on the chain"
             ));
@@ -273,7 +297,7 @@ mod tests {
             .map(|(nonce, amount)| waiting(&chain_id, nonce, amount));
         let from = SecretKey::from_bytes(&[1; 32]).account();
         let view = View { chain_id, balance: Some(100), nonce: 3 };
-        let before = Waiting::of(&all, &from, &view);
+        let before = Waiting::of(&all, &from, &view, None);
         assert_eq!(before.next(&view).expect("a nonce"), 5);
         assert!(before.check(&view, 2, 1).is_err());
         // 41 and 21 are spent before nonce 5, and what has a later nonce comes later.
@@ -283,7 +307,7 @@ mod tests {
         assert!(before.check(&View { balance: None, ..view }, 5, u64::MAX).is_ok());
         let other = Account::from_key([9; 32]);
         let view = View { chain_id, balance: Some(0), nonce: 7 };
-        assert_eq!(Waiting::of(&all, &other, &view).next(&view).expect("a nonce"), 7);
+        assert_eq!(Waiting::of(&all, &other, &view, None).next(&view).expect("a nonce"), 7);
     }
 
     #[test]
