@@ -316,6 +316,6 @@ mod tests {
         let from = SecretKey::from_bytes(&[1; 32]).account();
         let view = View { chain_id, balance: None, nonce: u64::MAX };
         let all = [waiting(&chain_id, u64::MAX, 1)];
-        assert!(Waiting::of(&all, &from, &view).next(&view).is_err());
+        assert!(Waiting::of(&all, &from, &view, None).next(&view).is_err());
     }
 }
