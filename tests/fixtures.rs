@@ -3,10 +3,15 @@
 mod common;
 
 use std::path::Path;
+use std::process::Command;
 
 use blockmill::bitcoin::{Network, Params};
 
 use common::chain::{dump, extend, from_genesis};
+use common::chain_file::header_file;
+#[cfg(feature = "mine")]
+use common::chain_file::{ledger_file, small_ledger, up_to_the_side_branch};
+use serde_json::Value;
 
 #[test]
 fn regtest_chain() {
@@ -36,6 +41,43 @@ fn demo_ledger() {
     let mut bytes = Vec::new();
     generate(&options, 1, &Progress::default(), &mut bytes).expect("memory takes it");
     assert_is(&bytes, "demo.dump");
+}
+
+/// A chain file of headers with a reorganisation in it.
+#[test]
+fn chain_file_of_headers() {
+    let chain = from_genesis(&Params::of(Network::Regtest), 12);
+    let branch = [&chain[..8], &extend(&chain[7], 9, 1)].concat();
+    let bytes = header_file(&[chain, branch.clone()]).bytes();
+    assert_is(&bytes, "golden-headers.bmchain");
+}
+
+/// A chain file of a ledger with everything in it, a reorganisation included.
+#[cfg(feature = "mine")]
+#[test]
+fn chain_file_of_a_ledger() {
+    let dump = small_ledger();
+    let bytes = ledger_file(&[up_to_the_side_branch(&dump), dump]).bytes();
+    assert_is(&bytes, "golden-ledger.bmchain");
+}
+
+/// Every later version must open these files: they stay as they are.
+#[test]
+fn golden_chain_files_open_and_check() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    for (name, height, reorganisations) in
+        [("golden-headers.bmchain", 16, 1), ("golden-ledger.bmchain", 6, 1)]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_blockmill"))
+            .args(["chain", "check", "--format", "json"])
+            .arg(folder.join(name))
+            .output()
+            .expect("the program runs");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("a document");
+        assert_eq!(output.status.code(), Some(0), "{report}");
+        assert_eq!(report["tip"]["height"], height);
+        assert_eq!(report["reorganisations"], reorganisations);
+    }
 }
 
 fn assert_is(bytes: &[u8], name: &str) {

@@ -170,7 +170,7 @@ impl<'a> HeaderSink<'a> {
         let (back, forth) = tree.route(tip, best);
         if let Some(last) = back.last() {
             let fork = tree.parent(*last).expect("genesis is never taken back");
-            let count = u32::try_from(back.len()).expect("heights are u32");
+            let count = tree.block(tip).height() - tree.block(fork).height();
             self.store.take_back(count, fork)?;
         }
         let mut run = Vec::with_capacity(RUN_MAX.min(forth.len()));

@@ -267,3 +267,78 @@ pub fn with_frame(bytes: &[u8], kind: u8, payload: &[u8]) -> Vec<u8> {
     out[at..at + PAGE].copy_from_slice(&slot.encode());
     out
 }
+
+/// A generated ledger as its dump.
+#[cfg(feature = "mine")]
+pub fn generated(options: &ledger::generate::Options) -> Vec<u8> {
+    let mut dump = Vec::new();
+    let progress = ledger::generate::Progress::default();
+    ledger::generate::generate(options, 1, &progress, &mut dump).expect("a ledger");
+    dump
+}
+
+/// A small ledger with everything in it: transfers with and without memos, records, a side branch.
+#[cfg(feature = "mine")]
+pub fn small_ledger() -> Vec<u8> {
+    generated(&ledger::generate::Options {
+        seed: "golden".into(),
+        blocks: 6,
+        transactions: 6,
+        accounts: 4,
+        payload_bytes: (0, 20),
+        memo_bytes: (0, 3),
+        records_percent: 40,
+        forks: 1,
+    })
+}
+
+/// The head of a ledger's dump, and its blocks in order.
+pub fn parts_of(dump: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let (_, head_len) = ledger::DumpHead::read(&mut &dump[..]).expect("a head");
+    let (head, mut rest) = dump.split_at(usize::try_from(head_len).expect("a short head"));
+    let mut blocks = Vec::new();
+    while !rest.is_empty() {
+        let len = u32::from_le_bytes(rest[4..8].try_into().expect("four bytes")) as usize;
+        blocks.push(rest[16..16 + len].to_vec());
+        rest = &rest[16 + len..];
+    }
+    (head.to_vec(), blocks)
+}
+
+/// Of a dump with one side branch: a dump that ends with that branch, which is then the best.
+pub fn up_to_the_side_branch(dump: &[u8]) -> Vec<u8> {
+    let (mut out, blocks) = parts_of(dump);
+    let header = |block: &[u8]| Header::from_bytes(*block.first_chunk().expect("a header"));
+    let find = |id| blocks.iter().find(|block| header(block).id() == id);
+    let branch_to = |end: &Vec<u8>| {
+        let mut branch = vec![end.clone()];
+        while let Some(parent) = find(header(&branch[branch.len() - 1]).parent()) {
+            branch.push(parent.clone());
+        }
+        branch.reverse();
+        branch
+    };
+    let has_child = |block: &Vec<u8>| {
+        let id = header(block).id();
+        blocks.iter().any(|other| header(other).parent() == id)
+    };
+    let mut ends: Vec<_> = blocks.iter().filter(|block| !has_child(block)).map(branch_to).collect();
+    ends.sort_by_key(Vec::len);
+    assert_eq!(ends.len(), 2, "one side branch");
+    for block in &ends[0] {
+        ledger::put_record(&mut out, block);
+    }
+    out
+}
+
+/// A chain file of a ledger, one commit for each of `dumps`.
+pub fn ledger_file(dumps: &[Vec<u8>]) -> Shared {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = Shared::default();
+    for dump in dumps {
+        let path = folder.path().join("ledger.bmdump");
+        std::fs::write(&path, dump).expect("a file");
+        append_ledger(&path, &file).0.expect("a judgement");
+    }
+    file
+}
