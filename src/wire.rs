@@ -196,6 +196,14 @@ pub fn put_zigzag(out: &mut Vec<u8>, value: i64) {
     put_varint(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
 }
 
+/// The bytes that [`put_varint`] takes for a number.
+#[must_use]
+pub const fn varint_len(value: u64) -> usize {
+    // One for each seven bits, and one for zero.
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
 /// Appends a length and the bytes.
 pub fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);

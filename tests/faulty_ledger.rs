@@ -67,6 +67,7 @@ fn validate(dump: &Dump, backend: &dyn Backend, batch: usize, overlap: bool) -> 
         threads: 2,
         overlap,
         rejections_max: 1000,
+        commit_bytes: LedgerOptions::COMMIT_BYTES,
     };
     let inputs = inputs.expect("a dump is recognised");
     let validation = validate_ledger(inputs, backend, &options, &progress, None);

@@ -14,6 +14,7 @@ use crate::ledger::Account;
 #[cfg(feature = "mine")]
 use crate::ledger::generate::{ACCOUNTS_MAX, BLOCKS_MAX};
 use crate::primitives::{CompactTarget, Hash256};
+use crate::stages::LedgerOptions;
 
 use super::output::Format;
 
@@ -132,6 +133,10 @@ pub(super) struct ValidateArgs {
     /// number of an open file descriptor.
     #[arg(long, value_name = "FILE|FD", requires = "to")]
     pub(super) acks: Option<PathBuf>,
+
+    /// Commit to the chain file each time that it has grown by about so many bytes.
+    #[arg(long, value_name = "BYTES", requires = "to", default_value_t = LedgerOptions::COMMIT_BYTES)]
+    pub(super) commit_bytes: u64,
 
     /// How many rejected blocks to list.
     #[arg(long, value_name = "N", default_value_t = 10_000)]

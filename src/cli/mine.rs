@@ -101,7 +101,11 @@ fn mine(
             Err(NotMined::NotAccepted(NotAccepted::ChainFile(source))) => {
                 return Err(Error::ChainFile { path: args.chain.clone(), source });
             }
-            Err(error) => return Err(Error::usage(error.to_string())),
+            // With a clock from the arguments, it is the arguments that make no sense.
+            Err(error @ NotMined::TooEarly { .. }) if args.now.is_some() => {
+                return Err(Error::usage(error.to_string()));
+            }
+            Err(error) => return Err(Error::Device(error.to_string())),
         };
         acks.committed(mined.height, &mined.id)?;
         counters.blocks.fetch_add(1, Relaxed);
@@ -132,7 +136,8 @@ fn line_of(mined: &Mined) -> String {
 /// Says of each transaction that no block took which rule keeps it out.
 fn tell_what_was_left(ledger: &LoadedLedger, waiting: &[Pending]) {
     let candidates = candidates(waiting);
-    let template = Template::fill(ledger.store.params(), &ledger.state, &candidates);
+    let height = ledger.tree.block(ledger.store.tip()).height() + 1;
+    let template = Template::fill(ledger.store.params(), &ledger.state, height, &candidates);
     let state = &ledger.state;
     let is_done = |index: usize| {
         let (transaction, _) = &candidates[index];
@@ -173,9 +178,9 @@ fn tell_what_it_took(
     let share = |part: Duration| 100.0 * part.as_secs_f64() / elapsed_s;
     let rate = counters.tried.load(Relaxed) as f64 / times.search.as_secs_f64().max(1e-9);
     output::note(&format!(
-        "mined {} blocks in {} on {} ({}): {} hashes/s; search {:.0} %, template {:.0} %, validation \
+        "mined {} in {} on {} ({}): {} hashes/s; search {:.0} %, template {:.0} %, validation \
          and disk {:.0} %",
-        grouped(counters.blocks.load(Relaxed).into()),
+        blocks(counters.blocks.load(Relaxed)),
         duration(elapsed_s),
         backend.name(),
         backend.device(),
@@ -208,9 +213,14 @@ fn end_on_interrupt(counters: &Arc<Counters>) {
 
 fn last_words(counters: &Counters) -> String {
     format!(
-        "interrupted after {} blocks, all of them committed; the same command goes on from there",
-        grouped(counters.blocks.load(Relaxed).into())
+        "interrupted after {}, and what was mined is committed; the same command goes on from there",
+        blocks(counters.blocks.load(Relaxed))
     )
+}
+
+fn blocks(count: u32) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} block{plural}", grouped(count.into()))
 }
 
 fn no_such_file(path: &Path) -> Error {

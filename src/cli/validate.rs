@@ -92,6 +92,7 @@ fn judge(
             threads: args.compute.threads(),
             overlap,
             rejections_max,
+            commit_bytes: args.commit_bytes,
         };
         let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
         let append_to = args.to.as_ref().map(|path| AppendTo {

@@ -88,10 +88,10 @@ pub fn mine_block(
 ) -> Result<Mined, NotMined> {
     let Effort { times, tried, stop } = effort;
     let params = ledger.store.params().clone();
-    let template =
-        timed(&mut times.template, || Template::fill(&params, &ledger.state, candidates));
     let tip = ledger.tree.block(ledger.store.tip());
     let (height, median) = (tip.height() + 1, tip.median_time_past());
+    let template =
+        timed(&mut times.template, || Template::fill(&params, &ledger.state, height, candidates));
     let bits = HeaderRules::new(&params, 0).next_bits(tip.height(), tip.time());
     let target = target_of(bits);
     let parent = tip.id();

@@ -32,9 +32,6 @@ use super::{Busy, Family, QUEUE, Stored, Validation};
 /// The bytes of bodies in a batch, unless one block has more.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
 
-/// The bytes of a chain file between two commits, about.
-const COMMIT_BYTES: u64 = 4 << 20;
-
 /// The number of genesis.
 const START: u32 = BlockTree::<HeaderRules>::START;
 
@@ -56,6 +53,13 @@ pub struct LedgerOptions {
     pub overlap: bool,
     /// How many rejections are listed.
     pub rejections_max: usize,
+    /// By how many bytes a chain file grows, about, from one commit to the next.
+    pub commit_bytes: u64,
+}
+
+impl LedgerOptions {
+    /// How far a chain file grows from one commit to the next where nobody says otherwise.
+    pub const COMMIT_BYTES: u64 = 4 << 20;
 }
 
 /// What a ledger holds at its tip.
@@ -100,7 +104,8 @@ pub fn validate_ledger(
         (tree, state, transactions) = (loaded.tree, loaded.state, loaded.transactions);
         tree.set_rules(HeaderRules::new(&params, options.now));
         at = loaded.store.tip();
-        sink = Some(Sink::new(loaded.store, Commits::new(path, committed)));
+        let commits = Commits::new(path, committed);
+        sink = Some(Sink::new(loaded.store, commits, options.commit_bytes));
     }
     tree = tree.with_bodies();
     let hash = |batch| hash::hash(batch, backend, confirm);
@@ -123,11 +128,9 @@ pub fn validate_ledger(
         busy,
     };
     let judged = judge.follow_best().and_then(|()| judge.judge_the_rest());
-    // What passed stays, whatever came after it.
+    // What passed stays, whatever came after it. If both fail, the first says why.
     let committed = judge.commit();
-    // A failure to commit follows from one that came before it.
-    judged?;
-    committed?;
+    judged.and(committed)?;
     let stored = judge.sink.as_ref().map(Sink::stored);
     let (outcome, state, transactions, busy) = judge.finish();
     let error = unreadable.or_else(|| nothing_connects(&outcome, first_height, &files));
@@ -420,14 +423,19 @@ struct Sink<'a> {
     commits: Commits<'a>,
     /// Bytes of the file at the last commit.
     committed_len: u64,
+    /// By how many bytes it grows until the next.
+    commit_bytes: u64,
+    /// Whether the file is between two branches, and so must not be committed.
+    is_between: bool,
     /// Bodies of the file that were applied again on a branch that is not the file's.
     reconnected: HashMap<u32, Vec<u8>>,
 }
 
 impl<'a> Sink<'a> {
-    fn new(store: LedgerStore, commits: Commits<'a>) -> Self {
+    fn new(store: LedgerStore, commits: Commits<'a>, commit_bytes: u64) -> Self {
         let committed_len = store.file().len();
-        Self { store, commits, committed_len, reconnected: HashMap::new() }
+        let reconnected = HashMap::new();
+        Self { store, commits, committed_len, commit_bytes, is_between: false, reconnected }
     }
 
     fn stored(&self) -> Stored {
@@ -453,7 +461,7 @@ impl<'a> Sink<'a> {
         } else if tree.work(block) > tree.work(tip) {
             self.reorganise(block, bytes, tree, bodies)?;
         }
-        if self.store.file().len() - self.committed_len >= COMMIT_BYTES {
+        if self.store.file().len() - self.committed_len >= self.commit_bytes {
             self.commit(tree)?;
         }
         Ok(())
@@ -467,6 +475,8 @@ impl<'a> Sink<'a> {
         bodies: &Bodies,
     ) -> Result<(), Error> {
         let (back, forth) = tree.route(self.store.tip(), block);
+        // Should a body be gone, what was committed is better than half of the way.
+        self.is_between = true;
         if let Some(last) = back.last() {
             let fork = tree.parent(*last).expect("the start is never taken back");
             let count = tree.block(self.store.tip()).height() - tree.block(fork).height();
@@ -485,6 +495,7 @@ impl<'a> Sink<'a> {
             }
         }
         self.reconnected.clear();
+        self.is_between = false;
         Ok(())
     }
 
@@ -501,7 +512,7 @@ impl<'a> Sink<'a> {
     }
 
     fn commit(&mut self, tree: &BlockTree<HeaderRules>) -> Result<(), Error> {
-        if !self.store.file().is_dirty() {
+        if !self.store.file().is_dirty() || self.is_between {
             return Ok(());
         }
         let tip = tree.block(self.store.tip());

@@ -169,6 +169,7 @@ pub fn append_ledger(dump: &Path, file: &Shared) -> (Result<Validation, Error>, 
         threads: 1,
         overlap: false,
         rejections_max: 10,
+        commit_bytes: LedgerOptions::COMMIT_BYTES,
     };
     let progress = Arc::new(Progress::default());
     let inputs = Inputs::open(&[dump.to_owned()], None, Arc::clone(&progress)).expect("a dump");

@@ -422,6 +422,7 @@ impl Way {
             threads: self.threads,
             overlap: self.overlap,
             rejections_max: 10_000,
+            commit_bytes: LedgerOptions::COMMIT_BYTES,
         }
     }
 }
