@@ -1,7 +1,7 @@
 //! Chain files as commands open them, and what they tell of commits.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::bitcoin::{self, LoadedHeaders};
@@ -14,9 +14,15 @@ use crate::stages::open_or_create;
 use super::output;
 
 /// Opens the chain file of a ledger for appending.
+#[cfg(feature = "mine")]
 pub(super) fn open_ledger(path: &Path) -> Result<LoadedLedger, Error> {
-    let storage = FileStorage::open(path).map_err(opening_failed);
-    let storage = storage.map_err(|source| Error::ChainFile { path: path.into(), source })?;
+    let storage = FileStorage::open(path).map_err(|error| Error::ChainFile {
+        path: path.into(),
+        source: match error.kind() {
+            std::io::ErrorKind::WouldBlock => ChainFileError::Locked,
+            _ => ChainFileError::Io(error),
+        },
+    })?;
     load_ledger(path, Box::new(storage))
 }
 
@@ -51,14 +57,6 @@ pub(super) fn open_or_create_headers(
     let loaded = loaded.map_err(|source| Error::ChainFile { path: path.into(), source })?;
     tell_of_opening(path, loaded.store.file().opening());
     Ok(loaded)
-}
-
-/// What a failure to open means.
-pub(super) fn opening_failed(error: io::Error) -> ChainFileError {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => ChainFileError::Locked,
-        _ => ChainFileError::Io(error),
-    }
 }
 
 /// Tells what opening a file found out, if it is more than nothing.
