@@ -1,0 +1,336 @@
+//! What was acknowledged survives: processes that are killed, and disks that lose what was not synced.
+
+mod common;
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use blockmill::chain::file::{
+    ChainFile, ChainFileError, FileHead, FileLevel, Frame, FrameType, Storage, TipRecord,
+};
+use blockmill::primitives::{Hash256, sha256d};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// `BLOCKMILL_SEED` repeats a run that failed.
+fn seeded() -> StdRng {
+    let seed = std::env::var("BLOCKMILL_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random::<u64>);
+    println!("BLOCKMILL_SEED={seed}");
+    StdRng::seed_from_u64(seed)
+}
+
+/// What a disk may keep or lose of its own accord.
+const SECTOR: usize = 512;
+
+/// A disk whose power fails after so many operations.
+#[derive(Clone)]
+struct Disk(Arc<Mutex<State>>);
+
+struct State {
+    /// What is there whatever happens.
+    durable: Vec<u8>,
+    /// What a process sees: with everything that was written since the last sync.
+    seen: Vec<u8>,
+    /// The stretches that were written since.
+    written: Vec<(usize, usize)>,
+    operations_left: usize,
+}
+
+impl Disk {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            durable: bytes.clone(),
+            seen: bytes,
+            written: Vec::new(),
+            operations_left: usize::MAX,
+        })))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is left after a loss of power: of what was not synced, any sectors.
+    fn after_crash(&self, rng: &mut StdRng) -> Vec<u8> {
+        self.with(|state| {
+            let mut left = state.durable.clone();
+            for &(start, end) in &state.written {
+                let mut at = start;
+                while at < end {
+                    let sector_end = end.min((at / SECTOR + 1) * SECTOR);
+                    if rng.random_bool(0.5) {
+                        left.resize(left.len().max(sector_end), 0);
+                        left[at..sector_end].copy_from_slice(&state.seen[at..sector_end]);
+                    }
+                    at = sector_end;
+                }
+            }
+            left
+        })
+    }
+}
+
+impl State {
+    fn operate(&mut self) -> io::Result<()> {
+        match self.operations_left.checked_sub(1) {
+            Some(left) => self.operations_left = left,
+            None => return Err(io::Error::other("the power is gone")),
+        }
+        Ok(())
+    }
+}
+
+impl Storage for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.with(|state| state.seen.len()) as u64)
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        self.with(|state| {
+            let start = usize::try_from(offset).expect("a small file").min(state.seen.len());
+            let count = bytes.len().min(state.seen.len() - start);
+            bytes[..count].copy_from_slice(&state.seen[start..start + count]);
+            Ok(count)
+        })
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.with(|state| {
+            let start = usize::try_from(offset).expect("a small file");
+            let end = start + bytes.len();
+            state.seen.resize(state.seen.len().max(end), 0);
+            state.seen[start..end].copy_from_slice(bytes);
+            state.written.push((start, end));
+            // The power may go while the write is under way: some of it may be there.
+            state.operate()
+        })
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.with(|state| {
+            state.operate()?;
+            let len = usize::try_from(len).expect("a small file");
+            state.seen.truncate(len);
+            state.written.iter_mut().for_each(|(start, end)| {
+                (*start, *end) = ((*start).min(len), (*end).min(len));
+            });
+            Ok(())
+        })
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.with(|state| {
+            state.operate()?;
+            state.durable = state.seen.clone();
+            state.written.clear();
+            Ok(())
+        })
+    }
+}
+
+fn head() -> FileHead {
+    FileHead {
+        is_ledger: true,
+        level: FileLevel::Full,
+        chain_id: sha256d(b"crashes"),
+        params: b"none".to_vec(),
+    }
+}
+
+/// Opens the file, and gives the payloads of its frames.
+fn open(disk: &Disk) -> Result<(ChainFile<Disk>, Vec<Vec<u8>>), ChainFileError> {
+    let mut payloads = Vec::new();
+    let take = |_: &Disk, _: &FileHead, _: u64, frame: &Frame<'_>| {
+        assert_eq!(frame.kind, FrameType::Block);
+        payloads.push(frame.payload.to_vec());
+        Ok(())
+    };
+    let file = ChainFile::open(disk.clone(), take)?;
+    Ok((file, payloads))
+}
+
+fn tip(height: usize) -> TipRecord {
+    TipRecord {
+        height: u32::try_from(height).expect("a few blocks"),
+        id: sha256d(&height.to_le_bytes()),
+        tree_root: Hash256::ZERO,
+    }
+}
+
+/// Appends and commits until the power fails. Gives all payloads that were appended, and how many of them
+/// were acknowledged.
+fn work_until_the_power_fails(
+    mut file: ChainFile<Disk>,
+    mut payloads: Vec<Vec<u8>>,
+    rng: &mut StdRng,
+) -> (Vec<Vec<u8>>, usize) {
+    let mut acknowledged = payloads.len();
+    loop {
+        for _ in 0..rng.random_range(1..5) {
+            let len = rng.random_range(0..3 * SECTOR);
+            let payload: Vec<u8> = (0..len).map(|_| rng.random()).collect();
+            if file.append_block(&payload).is_err() {
+                return (payloads, acknowledged);
+            }
+            payloads.push(payload);
+        }
+        if file.commit(tip(payloads.len())).is_err() {
+            return (payloads, acknowledged);
+        }
+        acknowledged = payloads.len();
+    }
+}
+
+#[test]
+fn no_loss_of_power_takes_what_was_acknowledged() {
+    let mut rng = seeded();
+    let (mut in_flight_kept, mut in_flight_lost) = (0, 0);
+    for _ in 0..60 {
+        let mut bytes = ChainFile::<Disk>::empty(&head());
+        let mut safe: Vec<Vec<u8>> = Vec::new();
+        for _ in 0..40 {
+            let disk = Disk::new(bytes.clone());
+            let (file, payloads) = open(&disk).expect("what was acknowledged can be read");
+            assert!(payloads.starts_with(&safe), "what was acknowledged is there, in order");
+            // What was being committed may be there too, but nothing else.
+            match payloads.len() - safe.len() {
+                0 => in_flight_lost += 1,
+                _ => in_flight_kept += 1,
+            }
+            disk.with(|state| state.operations_left = rng.random_range(0..25));
+            let (appended, acknowledged) = work_until_the_power_fails(file, payloads, &mut rng);
+            bytes = disk.after_crash(&mut rng);
+            // The next opening finds at least these, and at most all that were appended.
+            let reopened = Disk::new(bytes.clone());
+            let (_, found) = open(&reopened).expect("what was acknowledged can be read");
+            assert!(found.len() >= acknowledged && appended.starts_with(&found));
+            safe = appended[..acknowledged].to_vec();
+        }
+    }
+    assert!(in_flight_kept > 20 && in_flight_lost > 20, "both ways out were taken");
+}
+
+#[cfg(all(unix, feature = "mine"))]
+mod killed {
+    use std::collections::HashMap;
+    use std::fs;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use blockmill::chain::file::FileStorage;
+    use blockmill::ledger::generate::{Options, Progress, generate};
+    use blockmill::ledger::{Account, LoadedLedger};
+
+    use super::common::program::{blockmill, run};
+    use super::*;
+
+    /// How often each command is killed.
+    const KILLS: usize = 50;
+
+    /// Starts a command and kills it after a moment, unless it ended before. Whether it was killed.
+    fn kill_after(command: &mut Command, moment: Duration) -> bool {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the program runs");
+        sleep(moment);
+        let ended = child.try_wait().expect("a child");
+        // SIGKILL: nothing of the program runs after it.
+        let _ = child.kill();
+        child.wait().expect("a child");
+        ended.is_none()
+    }
+
+    /// The ids of the best branch of a chain file, by height.
+    fn best_branch(file: &Path) -> HashMap<u64, String> {
+        let storage = FileStorage::open_for_reading(file).expect("the file is there");
+        let loaded = LoadedLedger::open(Box::new(storage), |_, _| Ok(())).expect("a sound file");
+        let tip = loaded.tree.block(loaded.store.tip());
+        tip.lineage().map(|block| (block.height().into(), block.id().to_string())).collect()
+    }
+
+    /// Whether every acknowledged block is on the best branch of the file. How many there were.
+    fn all_are_there(acks: &Path, file: &Path) -> usize {
+        let acks = fs::read_to_string(acks).unwrap_or_default();
+        if acks.is_empty() {
+            return 0;
+        }
+        let branch = best_branch(file);
+        for line in acks.lines() {
+            let ack: serde_json::Value = serde_json::from_str(line).expect("a whole line");
+            let height = ack["height"].as_u64().expect("a height");
+            assert_eq!(branch.get(&height).map(String::as_str), ack["hash"].as_str(), "{line}");
+        }
+        acks.lines().count()
+    }
+
+    #[test]
+    fn a_killed_miner_loses_nothing_that_it_acknowledged() {
+        let mut rng = seeded();
+        let folder = tempfile::tempdir().expect("a folder");
+        let params = "format = 1\nname = \"crash\"\ntime = 1577836800\nsalt = \"SALT\"\n\
+                      target_spacing_s = 60\nhalf_life_s = 172800\npow_limit = \"207fffff\"\n\
+                      subsidy = 50\nhalving_blocks = 1000000\nblock_bytes_max = 100000\n";
+        let params = params.replace("SALT", &"07".repeat(32));
+        fs::write(folder.path().join("p.toml"), params).expect("a file");
+        let reward_to = Account::from_key([9; 32]).to_string();
+        let (mut kills, mut seen) = (0, 0);
+        while kills < KILLS {
+            let mut mine = blockmill(folder.path());
+            mine.args(["mine", "--chain", "c", "--params", "p.toml", "--acks", "acks"]);
+            mine.args(["--backend", "cpu", "--threads", "1", "--blocks", "100000"]);
+            mine.args(["--reward-to", &reward_to]);
+            let moment = Duration::from_micros(rng.random_range(1_000..60_000));
+            kills += usize::from(kill_after(&mut mine, moment));
+            seen = all_are_there(&folder.path().join("acks"), &folder.path().join("c"));
+        }
+        assert!(seen > KILLS, "there was something to lose: {seen} blocks");
+    }
+
+    #[test]
+    fn a_killed_validation_goes_on_where_it_stopped() {
+        let mut rng = seeded();
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options {
+            seed: "crash".into(),
+            blocks: 300,
+            transactions: 4,
+            accounts: 20,
+            payload_bytes: (10, 50),
+            memo_bytes: (0, 0),
+            records_percent: 10,
+            forks: 20,
+        };
+        let mut dump = fs::File::create(folder.path().join("dump")).expect("a file");
+        let made = generate(&options, 2, &Progress::default(), &mut dump).expect("a dump");
+        let command = || {
+            let mut validate = blockmill(folder.path());
+            validate.args(["validate", "dump", "--to", "c", "--acks", "acks", "--backend", "cpu"]);
+            // Many commits, so that many moments are between two of them.
+            validate.args(["--commit-bytes", "2000", "--batch", "5"]);
+            validate
+        };
+        let (file, acks) = (folder.path().join("c"), folder.path().join("acks"));
+        let (mut kills, mut finished) = (0, 0);
+        while kills < KILLS {
+            let moment = Duration::from_micros(rng.random_range(1_000..80_000));
+            kills += usize::from(kill_after(&mut command(), moment));
+            all_are_there(&acks, &file);
+            if file.exists() && best_branch(&file).len() > 300 {
+                finished += 1;
+                fs::remove_file(&file).expect("a file");
+                let _ = fs::remove_file(&acks);
+            }
+        }
+        println!("the whole dump went in {finished} times");
+        let ran = run(&mut command(), b"");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        all_are_there(&acks, &file);
+        assert_eq!(best_branch(&file).get(&300), Some(&made.tip.to_string()));
+        // Again, and nothing changes.
+        let before = fs::read(&file).expect("a file");
+        assert_eq!(run(&mut command(), b"").code, 0);
+        assert!(fs::read(&file).expect("a file") == before);
+    }
+}
