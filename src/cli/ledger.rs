@@ -131,13 +131,14 @@ fn usage(invalid: &InvalidParams) -> Error {
 
 fn closing_lines(args: &NewArgs, params: &Params) -> String {
     let allocated = params.allocations().len();
+    let plural = if allocated == 1 { "" } else { "s" };
     let written = match args.file.to_str() {
         Some("-") => "to standard output".into(),
         _ => args.file.display().to_string(),
     };
     format!(
         "written    {written}\n\
-         ledger     {}, {allocated} allocations, a block each {} s\n\
+         ledger     {}, {allocated} allocation{plural}, a block each {} s\n\
          chain id   {}\n\
          next       give this file, as it is, to everybody who takes part, and keep the chain id to \
          compare",
