@@ -13,7 +13,7 @@ use blockmill::primitives::{Hash256, Header};
 
 use common::chain::{dump, extend, from_genesis};
 use common::chain_file::{
-    FRAMES, PAGE, SLOTS, Shared, append_headers, append_headers_on, dissect, header_file,
+    FRAMES, PAGE, SLOTS, Shared, Slot, append_headers, append_headers_on, dissect, header_file,
     with_frame,
 };
 use common::judge::options;
@@ -104,9 +104,9 @@ fn what_is_far_ahead_is_committed_early_and_an_interruption_keeps_it() {
     let options = options(Some(regtest()));
     let (validation, acks) = append_headers_on(&cpu, &path, &options, &file, true);
     assert!(matches!(validation, Err(Error::Interrupted)));
-    // The file follows after the batch of a thousand that brings the chain 100,000 ahead.
-    assert_eq!(acks.iter().map(|(height, _)| *height).collect::<Vec<_>>(), [100_999]);
-    assert_eq!(acks[0].1, chain[100_999].id().to_string());
+    // The file follows as soon as the chain is 100,000 ahead, wherever a batch ends, and when it stops.
+    assert_eq!(acks.iter().map(|(height, _)| *height).collect::<Vec<_>>(), [100_000, 100_999]);
+    assert_eq!(acks[1].1, chain[100_999].id().to_string());
     assert_eq!(headers_of(&file.bytes()), chain[..=100_999]);
     // No frame holds more than 4,096 headers: a count takes two bytes at most.
     for (_, _, payload) in dissect(&file.bytes()).frames {
@@ -117,6 +117,11 @@ fn what_is_far_ahead_is_committed_early_and_an_interruption_keeps_it() {
     let stored = validation.expect("a judgement").stored.expect("a file");
     assert_eq!((stored.height, stored.id), (101_500, chain[101_500].id()));
     assert_eq!(stored.bytes, file.len().expect("memory"));
+    // A failure on the way is what is reported, not that nothing can be written after it.
+    let file = Shared::default();
+    file.fail_after(0);
+    let error = append_headers(&path, &options, &file).0.expect_err("a failed sync");
+    assert!(error.to_string().contains("the disk is gone"), "{error}");
 }
 
 #[test]
@@ -153,8 +158,8 @@ fn another_network_a_moved_fork_and_a_trusted_start_are_refused_before_anything_
     let text = refused(&chain, &moved, &file);
     assert!(text.contains("soft forks"), "{text}");
     let mut trusting = options(Some(regtest()));
-    trusting.start_height = Some(1);
-    let text = refused(&chain[1..], &trusting, &file);
+    trusting.start_height = Some(3);
+    let text = refused(&chain[3..], &trusting, &file);
     assert!(text.contains("--start-height"), "{text}");
 }
 
@@ -378,13 +383,16 @@ fn work_goes_on_from_whatever_a_lost_slot_leaves() {
 #[test]
 fn a_torn_tail_is_dropped() {
     let [before, after] = two_commits();
-    for cut in before.len()..after.len() {
+    // A tail that is longer than what comes in its place must go as well.
+    let long = [&after[..], &[7; 5000]].concat();
+    let lens = (before.len()..after.len()).chain([long.len()]);
+    for cut in lens {
         // The slot of the second commit was never written.
-        let mut bytes = after[..cut].to_vec();
+        let mut bytes = long[..cut].to_vec();
         bytes[..FRAMES].copy_from_slice(&before[..FRAMES]);
         let loaded = open(&bytes).expect("the first commit");
         let opening = loaded.store.file().opening();
-        let expected = (None, 0, (cut - before.len()) as u64);
+        let expected = (None, 0, (bytes.len() - before.len()) as u64);
         assert_eq!((opening.bad_slot, opening.kept, opening.dropped), expected);
         assert_eq!(headers_of(&bytes), from_genesis(&regtest(), 5));
         // What is appended then replaces it.
@@ -590,4 +598,66 @@ fn a_failure_to_commit_is_what_the_command_reports() {
     let error = validation.expect_err("a failed sync");
     assert!(error.to_string().contains("the disk is gone"), "{error}");
     assert_eq!((error.exit_code(), acks.len()), (5, 0));
+}
+
+/// The file with a later slot that says something else, as a faulty writer may have left it.
+fn forged(bytes: &[u8], change: impl Fn(&mut Slot)) -> Vec<u8> {
+    let at = later_and_earlier(bytes)[0];
+    let [a, b] = dissect(bytes).slots;
+    let mut slot = if at == SLOTS[0] { a } else { b };
+    change(&mut slot);
+    let mut out = bytes.to_vec();
+    out[at..at + PAGE].copy_from_slice(&slot.encode());
+    out
+}
+
+#[test]
+fn what_the_slot_says_is_held_against_the_frames() {
+    let [_, bytes] = two_commits();
+    assert_eq!(forged(&bytes, |_| ()), bytes);
+    let end = bytes.len() as u64;
+    let damaged = |error: ChainFileError| match error {
+        ChainFileError::Damaged { offset, height, what } => {
+            assert_eq!((offset, height), (end, 7), "{what}");
+            what
+        }
+        other => panic!("{other}"),
+    };
+    // Digest and height belong to the bytes: no rule of a family is needed to see them.
+    let quick = |bytes: Vec<u8>| {
+        let opened = ChainFile::open(MemoryStorage { bytes }, |_, _, _, _| Ok(()));
+        damaged(opened.err().expect("a fault"))
+    };
+    let what = quick(forged(&bytes, |slot| slot.digest[0] ^= 1));
+    assert!(what.contains("not those that were committed"), "{what}");
+    let what = quick(forged(&bytes, |slot| {
+        slot.tip[0] ^= 1;
+        slot.tree[0] ^= 3; // size: height + 1, which was 8 and is 7
+        slot.tree[0] ^= 12;
+    }));
+    assert!(what.contains("not at height 6"), "{what}");
+    // The tip and the root of the tree over the best branch are the family's.
+    let what = damaged(fault(&forged(&bytes, |slot| slot.tip[4] ^= 1)));
+    assert!(what.contains("was committed"), "{what}");
+    damaged(fault(&forged(&bytes, |slot| slot.tree[8] ^= 1)));
+    // A size that is not height + 1 is no slot at all.
+    let loaded = open(&forged(&bytes, |slot| slot.tree[0] ^= 1)).expect("the other slot");
+    assert_eq!(loaded.store.file().opening().bad_slot, Some('B'));
+}
+
+#[test]
+fn branches_that_the_input_does_not_hold_are_not_reported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("dump.hdr");
+    let (file, best) = with_a_reorganisation();
+    std::fs::write(&path, dump(&best)).expect("a file");
+    let judged = append_headers(&path, &options(Some(regtest())), &file).0.expect("a judgement");
+    let outcome = judged.outcome.expect("an outcome");
+    assert_eq!(outcome.blocks.best_branch, best.len() as u64);
+    assert_eq!((outcome.blocks.side, outcome.side_branches.len()), (0, 0));
+    // The other branch is, once it comes.
+    std::fs::write(&path, dump(&from_genesis(&regtest(), 5))).expect("a file");
+    let judged = append_headers(&path, &options(Some(regtest())), &file).0.expect("a judgement");
+    let outcome = judged.outcome.expect("an outcome");
+    assert_eq!((outcome.blocks.side, outcome.side_branches.len()), (2, 1));
 }

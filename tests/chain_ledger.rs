@@ -287,6 +287,33 @@ fn an_export_validates_to_the_same_tip() {
 }
 
 #[test]
+fn a_dump_goes_on_where_a_file_of_headers_ends() {
+    let folder = Folder::new();
+    let regtest = blockmill::bitcoin::Params::of(blockmill::bitcoin::Network::Regtest);
+    let chain = from_genesis(&regtest, 12);
+    let first = folder.file("first.hdr", &common::chain::dump(&chain[..8]));
+    let later = folder.file("later.hdr", &common::chain::dump(&chain[8..]));
+    let file = folder.0.path().join("headers.chain");
+    let into = ["validate", "--now", "2000000000", "--to", file.to_str().expect("text")];
+    assert_eq!(json(&into, &[&first]).1, 0);
+    // The file knows the network, which the later dump does not show.
+    let (report, code) = json(&into, &[&later]);
+    assert_eq!((code, &report["network"]), (0, &"regtest".into()), "{report}");
+    assert_eq!(report["chain_file"]["height"], 12);
+    let (report, _) = json(&["chain", "check"], &[&file]);
+    assert_eq!((&report["verdict"], &report["tip"]["height"]), (&"valid".into(), &12.into()));
+    // Another network, or a ledger, is refused, and the file stays as it is.
+    let before = std::fs::read(&file).expect("a file");
+    let main = from_genesis(&blockmill::bitcoin::Params::of(blockmill::bitcoin::Network::Main), 0);
+    let main = folder.file("main.hdr", &common::chain::dump(&main));
+    let ledger = folder.file("ledger.bmdump", &small_ledger());
+    for other in [main, ledger] {
+        assert_eq!(run(&into, &[&other]).status.code(), Some(2), "{}", other.display());
+        assert_eq!(std::fs::read(&file).expect("a file"), before);
+    }
+}
+
+#[test]
 fn a_check_says_what_is_wrong_and_where() {
     let folder = Folder::new();
     let (bytes, _) = reorganised();

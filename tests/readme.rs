@@ -49,6 +49,12 @@ fn the_worked_example() {
     assert_eq!(printed, shown_after("blockmill validate --backend cpu damaged.hdr"));
 }
 
+#[test]
+fn a_chain_file() {
+    let printed = printed(&["chain", "show", "fixtures/golden-ledger.bmchain"], checkout(), 0);
+    assert_eq!(printed, shown_after("blockmill chain show fixtures/golden-ledger.bmchain"));
+}
+
 #[cfg(feature = "mine")]
 #[test]
 fn the_nonce_of_the_genesis_header() {

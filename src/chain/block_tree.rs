@@ -73,6 +73,8 @@ mod flag {
     pub(super) const ANY: u8 = CONDEMNED | BELOW_REJECTED | BODYLESS | BELOW_BODYLESS;
     /// One of its bodies was counted; later ones are duplicates.
     pub(super) const COUNTED: u8 = 16;
+    /// The state has taken it once, and so always does: a state follows from the blocks before.
+    pub(super) const TAKEN: u8 = 32;
 }
 
 /// A tree of headers whose bodies are being judged.
@@ -239,6 +241,17 @@ impl<R: HeaderRules> BlockTree<R> {
         }
     }
 
+    /// Notes that the state has taken a block.
+    pub fn taken(&mut self, block: u32) {
+        self.flags[block as usize] |= flag::TAKEN;
+    }
+
+    /// Whether the state has taken a block once, and so always does.
+    #[must_use]
+    pub fn was_taken(&self, block: u32) -> bool {
+        self.is_known(block) || self.flags[block as usize] & flag::TAKEN != 0
+    }
+
     /// Whether the block, with its body, was known before the input.
     #[must_use]
     pub const fn is_known(&self, block: u32) -> bool {
@@ -275,6 +288,10 @@ impl<R: HeaderRules> BlockTree<R> {
 
     /// Marks a block, and all its descendants in another way.
     fn fell(&mut self, node: u32, own: u8, below: u8) {
+        // Copies cost no proof of work: only the first of a kind is worth a walk.
+        if self.flags[node as usize] & own != 0 {
+            return;
+        }
         self.flags[node as usize] |= own;
         let nodes = &self.tree.nodes;
         let parents = || nodes.iter().map(|node| node.parent);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::bitcoin::{self, LoadedHeaders};
-use crate::chain::file::{AnyStorage, ChainFileError, FileStorage, Opening};
+use crate::chain::file::{AnyStorage, ChainFileError, FileHead, FileStorage, Opening};
 use crate::error::Error;
 use crate::ledger::{LoadedLedger, Params};
 use crate::primitives::Hash256;
@@ -16,13 +16,8 @@ use super::output;
 /// Opens the chain file of a ledger for appending.
 #[cfg(feature = "mine")]
 pub(super) fn open_ledger(path: &Path) -> Result<LoadedLedger, Error> {
-    let storage = FileStorage::open(path).map_err(|error| Error::ChainFile {
-        path: path.into(),
-        source: match error.kind() {
-            std::io::ErrorKind::WouldBlock => ChainFileError::Locked,
-            _ => ChainFileError::Io(error),
-        },
-    })?;
+    let storage = FileStorage::open(path).map_err(ChainFileError::of_opening);
+    let storage = storage.map_err(|source| Error::ChainFile { path: path.into(), source })?;
     load_ledger(path, Box::new(storage))
 }
 
@@ -59,6 +54,19 @@ pub(super) fn open_or_create_headers(
     Ok(loaded)
 }
 
+/// The network of a chain file of headers, if there is such a file: a dump that goes on from there need
+/// not show it.
+pub(super) fn network_of(path: &Path) -> Result<Option<bitcoin::Params>, Error> {
+    let failed = |source| Error::ChainFile { path: path.into(), source };
+    if !path.try_exists().map_err(|error| failed(error.into()))? {
+        return Ok(None);
+    }
+    let storage = FileStorage::open_for_reading(path).map_err(|error| failed(error.into()))?;
+    let head = FileHead::of(&storage).map_err(failed)?;
+    // A file that cannot take headers is refused when it is opened, with a better reason.
+    Ok(bitcoin::params_of_head(&head).ok())
+}
+
 /// Tells what opening a file found out, if it is more than nothing.
 pub(super) fn tell_of_opening(path: &Path, opening: &Opening) {
     let path = path.display();
@@ -69,7 +77,13 @@ pub(super) fn tell_of_opening(path: &Path, opening: &Opening) {
             opening.kept
         ));
     }
-    if opening.dropped > 0 {
+    if opening.dropped > 0 && opening.bad_slot.is_some() {
+        let dropped = opening.dropped;
+        output::warning(&format!(
+            "{path}: {dropped} bytes behind that do not verify and are left out; they MAY HAVE BEEN \
+             COMMITTED: keep a copy of the file, and validate the dump again"
+        ));
+    } else if opening.dropped > 0 {
         let dropped = opening.dropped;
         output::warning(&format!(
             "{path}: {dropped} bytes of a commit that was never completed are dropped"

@@ -16,7 +16,7 @@ use crate::stages::{
 };
 
 use super::args::{Level, NetworkName, ValidateArgs};
-use super::chain_file::{Acks, open_or_create_headers, open_or_create_ledger};
+use super::chain_file::{Acks, network_of, open_or_create_headers, open_or_create_ledger};
 use super::interrupt::{EXIT_CODE, on_interrupt};
 use super::output::{self, Format, duration, grouped, scaled};
 use super::report::Report;
@@ -103,7 +103,7 @@ fn judge(
         return validate_ledger(inputs, backend, &options, progress, append_to);
     }
     let network = match &args.network {
-        None => None,
+        None => args.to.as_deref().map_or(Ok(None), network_of)?,
         Some(NetworkName::Bitcoin(network)) => Some(Params::of(*network)),
         Some(NetworkName::Ledger(path)) => {
             let path = path.display();

@@ -66,6 +66,9 @@ const FUTURE_MAX_S: u64 = 7200;
 const BLOCK_BYTES_MIN: u64 = 8 << 10;
 const BLOCK_BYTES_MAX: u64 = 32 << 20;
 
+/// The longest encoding: what dumps and chain files have room for in their heads.
+const ENCODED_LEN_MAX: usize = 32 << 20;
+
 /// The parameters of a ledger. Every value has passed every check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Params {
@@ -286,6 +289,9 @@ impl Params {
         }
         if self.allocations.values().any(|&amount| amount == 0) {
             return invalid("allocation", "an amount is zero");
+        }
+        if self.encode().len() > ENCODED_LEN_MAX {
+            return invalid("allocation", "too many: all parameters together exceed 32 MiB");
         }
         if self.supply_max() > u128::from(u64::MAX) {
             return invalid("subsidy", "all subsidies and allocations together exceed 2^64 - 1");

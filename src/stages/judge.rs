@@ -98,11 +98,12 @@ impl<'a> Judge<'a> {
                 return Ok(());
             }
             self.take_one(header, *id, position);
+            // After each header, so that the file does not depend on how the input is cut.
+            if let (Some(tree), Some(sink), None) = (&self.tree, &mut self.sink, &self.obstacle) {
+                sink.keep_up(tree)?;
+            }
         }
-        match (&self.tree, &mut self.sink) {
-            (Some(tree), Some(sink)) => sink.keep_up(tree),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Brings the chain file to the best branch, if there is a file.

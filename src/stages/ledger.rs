@@ -209,6 +209,9 @@ impl Judge<'_, '_> {
                 return Ok(());
             }
             let (back, forth) = self.tree.route(self.at, best);
+            if !back.is_empty() && !self.is_worth_the_way(&forth)? {
+                continue;
+            }
             self.take_back(&back)?;
             for segment in forth.chunks(SEGMENT) {
                 if !self.connect_all(segment)? {
@@ -216,6 +219,23 @@ impl Judge<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Whether the first block of the way that the state has not taken before passes by its own bytes.
+    /// If it does not, the state need not go there to find out: branches whose tips fail by turns would
+    /// send it to and fro.
+    fn is_worth_the_way(&mut self, forth: &[u32]) -> Result<bool, Error> {
+        let Some(&block) = forth.iter().find(|&&block| !self.tree.was_taken(block)) else {
+            return Ok(true);
+        };
+        let mut reader = self.bodies.reader();
+        while let Some(judged) = self.other_body(block, &mut reader)? {
+            self.tree.judged(&judged.body, judged.verdict);
+            if judged.verdict.is_ok() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes blocks back, the last first.
@@ -354,6 +374,7 @@ impl Judge<'_, '_> {
     fn apply_to_state(&mut self, number: u32, bytes: &[u8]) -> Result<(), Violation> {
         let block = Block::decode_again(bytes);
         self.state.apply(&block)?;
+        self.tree.taken(number);
         self.at = number;
         self.transactions += u64::from(block.count());
         Ok(())

@@ -45,10 +45,7 @@ pub type AppendHeaders<'a> = AppendTo<'a, Params, LoadedHeaders>;
 pub fn open_or_create(path: &Path, wanted: &FileHead) -> Result<AnyStorage, Error> {
     let failed = |source| Error::ChainFile { path: path.into(), source };
     let opened = |opened: io::Result<FileStorage>| {
-        opened.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => failed(ChainFileError::Locked),
-            _ => failed(error.into()),
-        })
+        opened.map_err(|error| failed(ChainFileError::of_opening(error)))
     };
     let is_there = path.try_exists().map_err(|error| failed(error.into()))?;
     if !is_there {

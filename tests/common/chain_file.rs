@@ -215,7 +215,7 @@ impl Slot {
         }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut page = self.sequence.to_le_bytes().to_vec();
         page.extend(self.len.to_le_bytes());
         page.extend(&self.tip);

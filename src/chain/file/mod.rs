@@ -127,6 +127,17 @@ pub enum ChainFileError {
     Poisoned,
 }
 
+impl ChainFileError {
+    /// What it means that a file cannot be opened for writing.
+    #[must_use]
+    pub fn of_opening(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Self::Locked,
+            _ => Self::Io(error),
+        }
+    }
+}
+
 /// What opening a file found out besides its contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opening {

@@ -112,37 +112,19 @@ impl FileStorage {
     /// # Errors
     /// If it cannot be written, or there is such a file.
     pub fn create(path: &Path, bytes: &[u8]) -> io::Result<Self> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        let unfinished = Path::new(&name);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(unfinished)?;
-        lock(&file)?;
-        let mut storage = Self { file, is_shared: false };
-        let written = storage.fill_new(path, unfinished, bytes);
-        if written.is_err() {
-            // Nothing better can be done with an error here.
-            let _ = std::fs::remove_file(unfinished);
-        }
-        written?;
-        sync_folder(path)?;
-        Ok(storage)
-    }
-
-    /// Who came first held the lock on what was then renamed, and may be done: whoever comes now finds
-    /// the name taken, and may hold that very file. So the name is looked at before a byte is touched.
-    fn fill_new(&mut self, path: &Path, unfinished: &Path, bytes: &[u8]) -> io::Result<()> {
-        if path.try_exists()? {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        self.truncate(0)?;
-        self.write_at(0, bytes)?;
-        self.sync()?;
-        std::fs::rename(unfinished, path)
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        // A name that nobody has, so that nothing of anybody's is overwritten.
+        let mut unfinished = tempfile::Builder::new();
+        #[cfg(unix)]
+        unfinished.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut unfinished = unfinished.prefix(".chain-").suffix(".new").tempfile_in(parent)?;
+        lock(unfinished.as_file())?;
+        io::Write::write_all(&mut unfinished, bytes)?;
+        unfinished.as_file().sync_all()?;
+        let file = unfinished.persist_noclobber(path).map_err(|error| error.error)?;
+        sync_folder(parent)?;
+        Ok(Self { file, is_shared: false })
     }
 }
 
@@ -155,9 +137,8 @@ fn lock(file: &File) -> io::Result<()> {
 
 /// Makes a new name in a folder survive a loss of power.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Folders cannot be synced here; names are kept in the file system's journal.

@@ -148,7 +148,7 @@ impl Summary {
                 }
             }
             let (commit, back) = (grouped(commit), grouped(back));
-            writeln!(out, "\nhistory    commit {commit}, {back} reorganisations")?;
+            writeln!(out, "\nhistory    commit {commit}, reorganisations: {back}")?;
         }
         Ok(())
     }
