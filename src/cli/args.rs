@@ -10,18 +10,20 @@ use crate::compute::CrossCheck;
 use crate::compute::select::Wish;
 use crate::dump::Kind;
 use crate::error::Error;
-use crate::ledger::Account;
 #[cfg(feature = "mine")]
-use crate::ledger::generate::{ACCOUNTS_MAX, BLOCKS_MAX};
-use crate::primitives::{CompactTarget, Hash256};
+use crate::ledger::Account;
 use crate::stages::LedgerOptions;
 
 use super::output::Format;
 
+mod chain;
 mod key;
+mod ledger;
 mod send;
 
+pub(super) use chain::*;
 pub(super) use key::{KeyArgs, KeyCommand, KeyNewArgs, KeyShowArgs, PassphraseArgs};
+pub(super) use ledger::*;
 pub(super) use send::SendArgs;
 
 /// Validates block chains, mines headers, and compares CPU and GPU.
@@ -307,265 +309,6 @@ pub(super) struct GrindArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct LedgerArgs {
-    #[command(subcommand)]
-    pub(super) command: LedgerCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum LedgerCommand {
-    /// Write the parameters of a new ledger, from which its genesis block and chain id follow.
-    New(NewArgs),
-    /// Sign a transfer or a record, and append it to the file of those that wait for a miner.
-    Send(Box<SendArgs>),
-    /// Write a synthetic dump: valid, of any size, the same bytes for the same options.
-    #[cfg(feature = "mine")]
-    Generate(GenerateArgs),
-}
-
-const NEW_HELP: &str = "\
-Writes a TOML file with a salt of its own, so that no two ledgers share a chain id. An
-existing file is never touched.
-
-Examples:
-  blockmill ledger new reviews.toml --name reviews
-      A ledger with a block every ten minutes.
-  blockmill ledger new test.toml --target-spacing 5 --pow-limit 207fffff
-      A block every five seconds, and every second hash wins at first: to try things out.
-  blockmill ledger new club.toml --allocate bm1...=1000000 --allocate bm1...=500
-      Balances before the first block.";
-
-#[derive(Debug, Args)]
-#[command(after_help = NEW_HELP)]
-pub(super) struct NewArgs {
-    /// The file to write, or - for standard output.
-    #[arg(value_name = "FILE")]
-    pub(super) file: PathBuf,
-
-    /// A name for people, 1 to 64 bytes.
-    #[arg(long, value_name = "TEXT", default_value = "ledger")]
-    pub(super) name: String,
-
-    /// The time of genesis in seconds since 1970, instead of now.
-    #[arg(long, value_name = "UNIXTIME")]
-    pub(super) time: Option<u32>,
-
-    /// Seconds between blocks.
-    #[arg(long, value_name = "S", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) target_spacing: u32,
-
-    /// How many seconds behind schedule make the target twice as easy; by default 288 spacings.
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) half_life: Option<u32>,
-
-    /// The easiest target, and that of the first block, in compact form: 1e00ffff takes 2^24 hashes,
-    /// a few seconds of one core; 207fffff takes two.
-    #[arg(long, value_name = "BITS", default_value = "1e00ffff", value_parser = compact_target)]
-    pub(super) pow_limit: CompactTarget,
-
-    /// New coins in a block.
-    #[arg(long, value_name = "N", default_value_t = 5_000_000_000)]
-    pub(super) subsidy: u64,
-
-    /// After how many blocks the subsidy is halved.
-    #[arg(long, value_name = "BLOCKS", default_value_t = 210_000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) halving: u32,
-
-    /// The largest block in bytes, 8192 to 33554432.
-    #[arg(long, value_name = "BYTES", default_value_t = 4_000_000, value_parser = clap::value_parser!(u32).range(8 << 10..=32 << 20))]
-    pub(super) block_bytes_max: u32,
-
-    /// How many seconds a block may lie after the clock; by default, and at most, 7200 or a 24th of the
-    /// half-life, whichever is less.
-    #[arg(long, value_name = "S")]
-    pub(super) future_max: Option<u32>,
-
-    /// A balance before the first block; may be given many times.
-    #[arg(long, value_name = "ACCOUNT=AMOUNT", value_parser = allocation)]
-    pub(super) allocate: Vec<(Account, u64)>,
-}
-
-#[cfg(feature = "mine")]
-const GENERATE_HELP: &str = "\
-For benchmarks, tests and trying things out. The secret keys of all accounts follow from the
-seed, so never use such a ledger for anything else. The dump grows in FILE.part, which becomes
-FILE when it is complete and is removed when it cannot be; special files are written in place.
-
-Examples:
-  blockmill ledger generate small.bmdump
-      100 blocks of 100 transactions.
-  blockmill ledger generate forks.bmdump --blocks 1000 --forks 20 --seed 'another one'
-      With 20 side branches, which lose.
-  blockmill ledger generate big.bmdump --blocks 3000 --transactions 4000 --records 0
-      Twelve million transfers, 1.7 GB.
-  blockmill ledger generate - --records 100 --payload 4096 | zstd > records.bmdump.zst
-      Records of the longest payload, through a pipe.";
-
-#[cfg(feature = "mine")]
-#[derive(Debug, Args)]
-#[command(after_help = GENERATE_HELP)]
-pub(super) struct GenerateArgs {
-    /// The file to write, or - for standard output.
-    #[arg(value_name = "FILE")]
-    pub(super) file: PathBuf,
-
-    /// Any text; everything random follows from it.
-    #[arg(long, value_name = "TEXT", default_value = "0")]
-    pub(super) seed: String,
-
-    /// Blocks, without those of side branches.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(BLOCKS_MAX)))]
-    pub(super) blocks: u32,
-
-    /// Transactions in each block, its reward aside.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(super) transactions: u32,
-
-    /// Accounts that send and receive.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(ACCOUNTS_MAX)))]
-    pub(super) accounts: u32,
-
-    /// The share of records among transactions; the others are transfers.
-    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = whole_percentage)]
-    pub(super) records: u8,
-
-    /// Bytes in a record's payload, both included, at most 4096; or one number.
-    #[arg(long, value_name = "MIN..MAX", default_value = "50..500", value_parser = length_range)]
-    pub(super) payload: (u16, u16),
-
-    /// Bytes in a transfer's memo, both included, at most 256; or one number.
-    #[arg(long, value_name = "MIN..MAX", default_value = "0", value_parser = length_range)]
-    pub(super) memo: (u16, u16),
-
-    /// Side branches of one to three blocks, at evenly spread heights; fewer than blocks.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) forks: u32,
-
-    /// Threads that sign; by default one for each core. The dump is the same for any number.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(super) threads: Option<u16>,
-
-    /// Replace FILE if it is there, and a FILE.part that a killed run left.
-    #[arg(long)]
-    pub(super) force: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ChainArgs {
-    #[command(subcommand)]
-    pub(super) command: ChainCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum ChainCommand {
-    /// Say what a chain file holds: its tip, a block, a transaction, or an account.
-    Show(ShowArgs),
-    /// Write the best branch of a chain file as a dump that anybody can validate.
-    Export(ExportArgs),
-    /// Derive and verify again everything that a chain file holds.
-    Check(CheckArgs),
-}
-
-const SHOW_HELP: &str = "\
-Only what is committed is shown, also while another process writes the file.
-
-Examples:
-  blockmill chain show ledger.chain
-      The tip, and how much there is.
-  blockmill chain show ledger.chain --block 7
-      A block with its transactions; an id does as well as a height.
-  blockmill chain show ledger.chain --account bm1... --format json | jq -r .account.balance
-      What an account holds.";
-
-#[derive(Debug, Args)]
-#[command(after_help = SHOW_HELP)]
-pub(super) struct ShowArgs {
-    /// The chain file.
-    #[arg(value_name = "FILE")]
-    pub(super) file: PathBuf,
-
-    /// A block, with its transactions.
-    #[arg(long, value_name = "HEIGHT|ID", group = "what")]
-    pub(super) block: Option<BlockName>,
-
-    /// A transaction of a ledger, with its block.
-    #[arg(long, value_name = "ID", group = "what")]
-    pub(super) transaction: Option<Hash256>,
-
-    /// An account of a ledger: its balance, its next nonce and its history.
-    #[arg(long, value_name = "ACCOUNT", group = "what")]
-    pub(super) account: Option<Account>,
-
-    /// How to write it.
-    #[arg(long, value_enum, default_value = "human")]
-    pub(super) format: Format,
-}
-
-/// What names a block.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum BlockName {
-    /// Its place on the best branch.
-    Height(u32),
-    /// Its id.
-    Id(Hash256),
-}
-
-impl FromStr for BlockName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let height = text.parse().map(Self::Height).ok();
-        let name = height.or_else(|| text.parse().map(Self::Id).ok());
-        name.ok_or_else(|| "a height, or an id of 64 hex digits".into())
-    }
-}
-
-const EXPORT_HELP: &str = "\
-A ledger becomes a ledger dump, headers become 80 bytes each, genesis first. The dump grows in
-OUT.part, which becomes OUT when it is complete; special files are written in place.
-
-Examples:
-  blockmill chain export ledger.chain ledger.bmdump
-      For whoever wants to validate the ledger.
-  blockmill chain export headers.chain - | blockmill validate -
-      Through a pipe.";
-
-#[derive(Debug, Args)]
-#[command(after_help = EXPORT_HELP)]
-pub(super) struct ExportArgs {
-    /// The chain file.
-    #[arg(value_name = "FILE")]
-    pub(super) file: PathBuf,
-
-    /// The dump to write, or - for standard output.
-    #[arg(value_name = "OUT")]
-    pub(super) out: PathBuf,
-
-    /// Replace OUT if it is there, and an OUT.part that a killed run left.
-    #[arg(long)]
-    pub(super) force: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CheckArgs {
-    /// The chain file.
-    #[arg(value_name = "FILE")]
-    pub(super) file: PathBuf,
-
-    /// Check only that the bytes are those that were committed: checksums, digest and slots.
-    #[arg(long)]
-    pub(super) quick: bool,
-
-    /// CPU threads; by default one for each core.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(super) threads: Option<u16>,
-
-    /// How to write the report.
-    #[arg(long, value_enum, default_value = "human")]
-    pub(super) format: Format,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct DevicesArgs {
     /// How to write the list.
     #[arg(long, value_enum, default_value = "human")]
@@ -625,33 +368,4 @@ fn percentage(text: &str) -> Result<CrossCheck, String> {
     let number = text.strip_suffix('%').unwrap_or(text);
     let percent = f64::from_str(number).map_err(|_| format!("'{text}' is no percentage"))?;
     CrossCheck::percent(percent).ok_or_else(|| format!("{percent} % is not between 0 and 100"))
-}
-
-fn compact_target(text: &str) -> Result<CompactTarget, String> {
-    let digits = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let bits = u32::from_str_radix(text, 16).ok().filter(|_| digits);
-    bits.map(CompactTarget::from_bits).ok_or_else(|| "8 hex digits, such as 1e00ffff".into())
-}
-
-fn allocation(text: &str) -> Result<(Account, u64), String> {
-    let (account, amount) = text.split_once('=').ok_or("write ACCOUNT=AMOUNT")?;
-    let account = account.parse().map_err(|error| format!("{error}"))?;
-    let is_plain = amount.bytes().all(|byte| byte.is_ascii_digit());
-    let amount = amount.parse().ok().filter(|_| is_plain);
-    Ok((account, amount.ok_or("an amount is a decimal number below 2^64")?))
-}
-
-#[cfg(feature = "mine")]
-fn whole_percentage(text: &str) -> Result<u8, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
-    number.filter(|percent| *percent <= 100).ok_or_else(|| "a whole number from 0 to 100".into())
-}
-
-#[cfg(feature = "mine")]
-fn length_range(text: &str) -> Result<(u16, u16), String> {
-    let (first, last) = text.split_once("..").unwrap_or((text, text));
-    match (first.parse(), last.parse()) {
-        (Ok(first), Ok(last)) => Ok((first, last)),
-        _ => Err("write MIN..MAX, such as 50..500, or one number".into()),
-    }
 }
