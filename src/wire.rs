@@ -5,6 +5,10 @@
 //! is not zero, and ten bytes are enough for 64 bits. Signed ones come as zigzag: 0, -1, 1, -2, ... are
 //! 0, 1, 2, 3, ...
 
+/// The largest of Bitcoin's numbers of varying size that counts or lengths may have.
+/// (Bitcoin Core: `MAX_SIZE`.)
+pub const COMPACT_SIZE_MAX: usize = 0x0200_0000;
+
 /// Bytes that are no encoding of what is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("byte {offset}: {fault}")]
@@ -36,6 +40,22 @@ pub enum Fault {
     /// A value that is not allowed here.
     #[error("{0}")]
     NotAllowed(&'static str),
+}
+
+/// Bytes that are no encoding of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("transaction {transaction:?}: {malformed}")]
+pub struct MalformedBlock {
+    /// The transaction at fault, counted from 0; `None` if it is the block around them.
+    pub transaction: Option<u32>,
+    /// What is wrong; the offset counts from the block's first byte.
+    pub malformed: Malformed,
+}
+
+impl From<Malformed> for MalformedBlock {
+    fn from(malformed: Malformed) -> Self {
+        Self { transaction: None, malformed }
+    }
 }
 
 /// A cursor over bytes.
@@ -130,6 +150,31 @@ impl<'a> Reader<'a> {
         Err(not_minimal)
     }
 
+    /// One of Bitcoin's numbers of varying size: one byte up to 252, else 253, 254 or 255 and two, four
+    /// or eight bytes, little-endian.  (Bitcoin Core: `ReadCompactSize`.)
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`], [`Fault::NotMinimal`] if a shorter form would do, or [`Fault::TooLarge`]
+    /// above [`COMPACT_SIZE_MAX`]; both at the number's first byte.
+    #[inline]
+    pub fn compact_size(&mut self) -> Result<usize, Malformed> {
+        let start = self.at;
+        let first = self.u8()?;
+        if first < 253 {
+            return Ok(first.into());
+        }
+        let (value, least) = match first {
+            253 => (u64::from(u16::from_le_bytes(self.array()?)), 253),
+            254 => (u64::from(u32::from_le_bytes(self.array()?)), 1 << 16),
+            _ => (u64::from_le_bytes(self.array()?), 1 << 32),
+        };
+        if value < least {
+            return Err(Self::fault_at(start, Fault::NotMinimal));
+        }
+        let value = usize::try_from(value).ok().filter(|&value| value <= COMPACT_SIZE_MAX);
+        value.ok_or(Self::fault_at(start, Fault::TooLarge))
+    }
+
     /// A signed number of varying size.
     ///
     /// # Errors
@@ -191,6 +236,26 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     }
 }
 
+/// Appends one of Bitcoin's numbers of varying size.  (Bitcoin Core: `WriteCompactSize`.)
+pub fn put_compact_size(out: &mut Vec<u8>, value: u64) {
+    let bytes = value.to_le_bytes();
+    match value {
+        0..=252 => out.push(bytes[0]),
+        253..=0xffff => {
+            out.push(253);
+            out.extend_from_slice(&bytes[..2]);
+        }
+        0x1_0000..=0xffff_ffff => {
+            out.push(254);
+            out.extend_from_slice(&bytes[..4]);
+        }
+        _ => {
+            out.push(255);
+            out.extend_from_slice(&bytes);
+        }
+    }
+}
+
 /// Appends a signed number of varying size.
 pub fn put_zigzag(out: &mut Vec<u8>, value: i64) {
     put_varint(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
@@ -241,6 +306,38 @@ mod tests {
         most[9] = 0x81; // an eleventh byte
         most.push(0);
         assert_eq!(read(&most), fault(0, Fault::NotMinimal));
+    }
+
+    #[test]
+    fn compact_sizes_have_one_encoding() {
+        let read = |bytes: &[u8]| {
+            let mut reader = Reader::new(bytes);
+            let value = reader.compact_size()?;
+            reader.finish().map(|()| value)
+        };
+        for value in [0, 1, 252, 253, 254, 255, 256, 0xffff, 0x1_0000, COMPACT_SIZE_MAX] {
+            let mut bytes = Vec::new();
+            put_compact_size(&mut bytes, value as u64);
+            assert_eq!(read(&bytes), Ok(value));
+            let length = if value < 253 {
+                1
+            } else if value < 0x1_0000 {
+                3
+            } else {
+                5
+            };
+            assert_eq!(bytes.len(), length, "{value}");
+            let cut = Err(Reader::fault_at(length - 1, Fault::Truncated));
+            assert_eq!(read(&bytes[..length - 1]), cut, "{value}");
+        }
+        let fault = |fault| Err(Reader::fault_at(0, fault));
+        assert_eq!(read(&[253, 252, 0]), fault(Fault::NotMinimal));
+        assert_eq!(read(&[254, 0xff, 0xff, 0, 0]), fault(Fault::NotMinimal));
+        assert_eq!(read(&[255, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]), fault(Fault::NotMinimal));
+        assert_eq!(read(&[254, 1, 0, 0, 2]), fault(Fault::TooLarge));
+        let mut most = Vec::new();
+        put_compact_size(&mut most, u64::MAX);
+        assert_eq!(read(&most), fault(Fault::TooLarge));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! or be as long as it is, are rules of their own: any count decodes that the bytes can hold.
 
 use crate::primitives::{Hash256, Header, rfc6962};
-use crate::wire::{Fault, Malformed, Reader, put_prefixed, put_varint};
+use crate::wire::{Fault, Malformed, MalformedBlock, Reader, put_prefixed, put_varint};
 
 use super::{Account, Transaction};
 
@@ -29,22 +29,6 @@ pub struct Block<'a> {
     /// The first transaction of an unknown kind or version.
     unknown: Option<(u32, Malformed)>,
     len: usize,
-}
-
-/// Bytes that are no encoding of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("transaction {transaction:?}: {malformed}")]
-pub struct MalformedBlock {
-    /// The transaction at fault, counted from 0; `None` if it is the block around them.
-    pub transaction: Option<u32>,
-    /// What is wrong; the offset counts from the block's first byte.
-    pub malformed: Malformed,
-}
-
-impl From<Malformed> for MalformedBlock {
-    fn from(malformed: Malformed) -> Self {
-        Self { transaction: None, malformed }
-    }
 }
 
 impl<'a> Block<'a> {

@@ -27,7 +27,7 @@ mod transaction;
 pub use crate::chain::file::AnyStorage;
 pub use crate::signature::SIGNATURE_LEN;
 pub use account::{Account, ParseAccountError};
-pub use block::{Block, MalformedBlock};
+pub use block::Block;
 pub use body_rules::BodyRules;
 pub use chain::{Event, LedgerStore, LoadedLedger, StoredBlock, params_of_head};
 pub(crate) use dump::RecordHead;
