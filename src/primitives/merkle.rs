@@ -89,15 +89,22 @@ impl Trees {
 /// its left neighbour only through duplicates that a lower level has already found.
 #[must_use]
 pub fn has_equal_siblings(leaves: &[Hash256]) -> bool {
+    first_equal_siblings(leaves).is_some()
+}
+
+/// Where the first of two equal siblings begins, and how many leaves each of them has; at the lowest level
+/// that has any, and there the first. See [`has_equal_siblings`].
+#[must_use]
+pub fn first_equal_siblings(leaves: &[Hash256]) -> Option<(usize, usize)> {
     let mut run = 1;
     while run * 2 <= leaves.len() {
         let mut pairs = leaves.chunks_exact(run * 2);
-        if pairs.any(|pair| pair[..run] == pair[run..]) {
-            return true;
+        if let Some(pair) = pairs.position(|pair| pair[..run] == pair[run..]) {
+            return Some((pair * 2 * run, run));
         }
         run *= 2;
     }
-    false
+    None
 }
 
 #[cfg(test)]

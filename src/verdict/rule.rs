@@ -31,18 +31,53 @@ pub enum Rule {
     BadEncoding,
     /// The Merkle root is not that of the transactions.  (Core: `CheckMerkleRoot`.)
     BadTxnMrklRoot,
-    /// Two transactions have one id.  (Core: `CheckMerkleRoot`.)
+    /// Neighbouring stretches of transactions are equal, so that another list of them has the same root
+    /// (CVE-2012-2459); in a ledger, any two have one id.  (Core: `CheckMerkleRoot`.)
     BadTxnsDuplicate,
-    /// The block holds no transaction, or is longer than allowed.  (Core: `CheckBlock`.)
+    /// The block holds no transaction, or is longer than allowed, without witnesses.  (Core: `CheckBlock`.)
     BadBlkLength,
     /// Ledger: a transaction of a kind or version that these rules do not know.
     BadTxKind,
-    /// The first transaction is no reward.  (Core: `CheckBlock`.)
+    /// The first transaction is no coinbase; of a ledger, no reward.  (Core: `CheckBlock`.)
     BadCbMissing,
-    /// There is a second reward.  (Core: `CheckBlock`.)
+    /// There is a second one.  (Core: `CheckBlock`.)
     BadCbMultiple,
-    /// The reward names another height.  (Core: `ContextualCheckBlock`.)
+    /// A transaction has no inputs.  (Core: `CheckTransaction`.)
+    BadTxnsVinEmpty,
+    /// A transaction has no outputs.  (Core: `CheckTransaction`.)
+    BadTxnsVoutEmpty,
+    /// A transaction is longer than a block may be.  (Core: `CheckTransaction`.)
+    BadTxnsOversize,
+    /// An output has a negative value.  (Core: `CheckTransaction`.)
+    BadTxnsVoutNegative,
+    /// An output has more than 21 million bitcoin.  (Core: `CheckTransaction`, `MAX_MONEY`.)
+    BadTxnsVoutToolarge,
+    /// The outputs of a transaction have more than that together.  (Core: `CheckTransaction`.)
+    BadTxnsTxouttotalToolarge,
+    /// Two inputs of a transaction spend one output (CVE-2018-17144).  (Core: `CheckTransaction`.)
+    BadTxnsInputsDuplicate,
+    /// The script of the coinbase is not of 2 to 100 bytes.  (Core: `CheckTransaction`.)
+    BadCbLength,
+    /// An input of a transaction that is no coinbase spends nothing.  (Core: `CheckTransaction`.)
+    BadTxnsPrevoutNull,
+    /// The signature operations that can be counted without inputs cost more than 80,000.  (Core:
+    /// `CheckBlock`, `GetLegacySigOpCount`.)
+    BadBlkSigops,
+    /// A transaction is locked beyond this block; from BIP113 on, beyond the median time of the eleven
+    /// blocks before.  (Core: `ContextualCheckBlock`, `IsFinalTx`.)
+    BadTxnsNonfinal,
+    /// BIP34: the coinbase does not begin with the height of its block; of a ledger, the reward names
+    /// another height.  (Core: `ContextualCheckBlock`.)
     BadCbHeight,
+    /// BIP141: the coinbase of a block with a witness commitment has no witness of one item of 32 bytes.
+    /// (Core: `CheckWitnessMalleation`.)
+    BadWitnessNonceSize,
+    /// BIP141: the witness commitment is not that to the witnesses.  (Core: `CheckWitnessMalleation`.)
+    BadWitnessMerkleMatch,
+    /// BIP141: a witness where none is committed to, or before segwit.  (Core: `CheckWitnessMalleation`.)
+    UnexpectedWitness,
+    /// BIP141: a weight above 4,000,000.  (Core: `ContextualCheckBlock`.)
+    BadBlkWeight,
     /// The reward is more than subsidy and fees.  (Core: `ConnectBlock`.)
     BadCbAmount,
     /// Ledger: a memo, tag or payload is longer than allowed, or a tag is empty.
@@ -59,7 +94,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in the order in which they are judged.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 36] = [
         Self::HighHash,
         Self::BadPrevBlk,
         Self::BadDiffBits,
@@ -74,7 +109,22 @@ impl Rule {
         Self::BadTxKind,
         Self::BadCbMissing,
         Self::BadCbMultiple,
+        Self::BadTxnsVinEmpty,
+        Self::BadTxnsVoutEmpty,
+        Self::BadTxnsOversize,
+        Self::BadTxnsVoutNegative,
+        Self::BadTxnsVoutToolarge,
+        Self::BadTxnsTxouttotalToolarge,
+        Self::BadTxnsInputsDuplicate,
+        Self::BadCbLength,
+        Self::BadTxnsPrevoutNull,
+        Self::BadBlkSigops,
+        Self::BadTxnsNonfinal,
         Self::BadCbHeight,
+        Self::BadWitnessNonceSize,
+        Self::BadWitnessMerkleMatch,
+        Self::UnexpectedWitness,
+        Self::BadBlkWeight,
         Self::BadCbAmount,
         Self::BadTxPayload,
         Self::BadTxAmount,
@@ -101,7 +151,22 @@ impl Rule {
             Self::BadTxKind => "bad-tx-kind",
             Self::BadCbMissing => "bad-cb-missing",
             Self::BadCbMultiple => "bad-cb-multiple",
+            Self::BadTxnsVinEmpty => "bad-txns-vin-empty",
+            Self::BadTxnsVoutEmpty => "bad-txns-vout-empty",
+            Self::BadTxnsOversize => "bad-txns-oversize",
+            Self::BadTxnsVoutNegative => "bad-txns-vout-negative",
+            Self::BadTxnsVoutToolarge => "bad-txns-vout-toolarge",
+            Self::BadTxnsTxouttotalToolarge => "bad-txns-txouttotal-toolarge",
+            Self::BadTxnsInputsDuplicate => "bad-txns-inputs-duplicate",
+            Self::BadCbLength => "bad-cb-length",
+            Self::BadTxnsPrevoutNull => "bad-txns-prevout-null",
+            Self::BadBlkSigops => "bad-blk-sigops",
+            Self::BadTxnsNonfinal => "bad-txns-nonfinal",
             Self::BadCbHeight => "bad-cb-height",
+            Self::BadWitnessNonceSize => "bad-witness-nonce-size",
+            Self::BadWitnessMerkleMatch => "bad-witness-merkle-match",
+            Self::UnexpectedWitness => "unexpected-witness",
+            Self::BadBlkWeight => "bad-blk-weight",
             Self::BadCbAmount => "bad-cb-amount",
             Self::BadTxPayload => "bad-tx-payload",
             Self::BadTxAmount => "bad-tx-amount",
@@ -117,7 +182,15 @@ impl Rule {
     /// another body may yet fit the header. (Source: CVE-2012-2459; Core: `BLOCK_MUTATED`.)
     #[must_use]
     pub const fn is_mutation(self) -> bool {
-        matches!(self, Self::BadEncoding | Self::BadTxnMrklRoot | Self::BadTxnsDuplicate)
+        matches!(
+            self,
+            Self::BadEncoding
+                | Self::BadTxnMrklRoot
+                | Self::BadTxnsDuplicate
+                | Self::BadWitnessNonceSize
+                | Self::BadWitnessMerkleMatch
+                | Self::UnexpectedWitness
+        )
     }
 }
 

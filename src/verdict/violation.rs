@@ -4,7 +4,7 @@ use crate::primitives::{CompactTarget, Hash256, InvalidBits, Target};
 use crate::signature::InvalidSignature;
 use crate::wire::Malformed;
 
-use super::Rule;
+use super::{BlockViolation, Rule};
 
 /// How a block breaks a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,9 @@ pub enum Violation {
         /// What is wrong; the offset counts from the block's first byte.
         malformed: Malformed,
     },
-    /// [`Rule::BadTxnMrklRoot`]: another root than that of the transactions.
+    /// A rule on the bodies of Bitcoin's blocks.
+    Block(BlockViolation),
+    /// [`Rule::BadTxnMrklRoot`]: another root than that of a ledger's transactions.
     BadTxnMrklRoot {
         /// The root of the transactions.
         computed: Hash256,
@@ -122,9 +124,9 @@ pub enum Violation {
         /// Where it says so; the offset counts from the transaction's first byte.
         malformed: Malformed,
     },
-    /// [`Rule::BadCbMissing`]: the first transaction is no reward.
+    /// [`Rule::BadCbMissing`]: the first transaction is no coinbase; of a ledger, no reward.
     BadCbMissing,
-    /// [`Rule::BadCbMultiple`]: a reward behind the first transaction.
+    /// [`Rule::BadCbMultiple`]: a coinbase, or a reward, behind the first transaction.
     BadCbMultiple {
         /// The transaction.
         transaction: u32,
@@ -205,6 +207,7 @@ impl Violation {
             Self::TimeTooNew { .. } => Rule::TimeTooNew,
             Self::BadVersion { .. } | Self::UnknownVersion { .. } => Rule::BadVersion,
             Self::BadEncoding { .. } => Rule::BadEncoding,
+            Self::Block(violation) => violation.rule(),
             Self::BadTxnMrklRoot { .. } => Rule::BadTxnMrklRoot,
             Self::BadTxnsDuplicate { .. } => Rule::BadTxnsDuplicate,
             Self::EmptyBlock | Self::BadBlkLength { .. } => Rule::BadBlkLength,
@@ -225,6 +228,7 @@ impl Violation {
     #[must_use]
     pub const fn transaction(&self) -> Option<u32> {
         match self {
+            Self::Block(violation) => violation.transaction(),
             Self::BadEncoding { transaction, .. } => *transaction,
             Self::BadCbMissing | Self::BadCbHeight { .. } | Self::BadCbAmount { .. } => Some(0),
             Self::BadTxnsDuplicate { transaction, .. }
@@ -258,14 +262,15 @@ impl Violation {
             Self::TimeTooNew { latest, .. } => format!("at most {latest}"),
             Self::BadVersion { lowest, .. } => format!("at least {lowest}"),
             Self::UnknownVersion { known, .. } => known.to_string(),
-            Self::BadEncoding { .. } => "the canonical encoding of a block".into(),
+            Self::BadEncoding { .. } => "the encoding of a block".into(),
+            Self::Block(violation) => violation.expected(),
             Self::BadTxnMrklRoot { computed, .. } => hex::encode(computed.as_bytes()),
             Self::BadTxnsDuplicate { .. } => "transactions with ids of their own".into(),
             Self::EmptyBlock => "at least one transaction".into(),
             Self::BadBlkLength { most, .. } => format!("at most {most} bytes"),
             Self::BadTxKind { .. } => "a kind and a version that these rules know".into(),
-            Self::BadCbMissing => "a reward first".into(),
-            Self::BadCbMultiple { .. } => "one reward".into(),
+            Self::BadCbMissing => "a coinbase (of a ledger: a reward) first".into(),
+            Self::BadCbMultiple { .. } => "one coinbase (of a ledger: one reward)".into(),
             Self::BadCbHeight { required, .. } => required.to_string(),
             Self::BadCbAmount { most, .. } => format!("at most {most}"),
             Self::BadTxPayload { field, least, most, .. } => {
@@ -299,6 +304,7 @@ impl Violation {
             Self::BadEncoding { malformed, .. } | Self::BadTxKind { malformed, .. } => {
                 malformed.to_string()
             }
+            Self::Block(violation) => violation.found(),
             Self::BadTxnMrklRoot { found, .. } => hex::encode(found.as_bytes()),
             Self::BadTxnsDuplicate { earlier, id, .. } => {
                 format!("{id}, as transaction {earlier}")
@@ -306,7 +312,7 @@ impl Violation {
             Self::EmptyBlock => "none".into(),
             Self::BadBlkLength { found, .. } => format!("{found} bytes"),
             Self::BadCbMissing => "another transaction".into(),
-            Self::BadCbMultiple { .. } => "a second reward".into(),
+            Self::BadCbMultiple { .. } => "another one".into(),
             Self::BadCbHeight { found, .. } | Self::BadTxNonce { found, .. } => found.to_string(),
             Self::BadCbAmount { found, .. } => found.to_string(),
             Self::BadTxPayload { found, .. } => format!("{found} bytes"),
