@@ -10,6 +10,8 @@
 use crate::primitives::{Hash256, first_equal_siblings, sha256d};
 use crate::verdict::{BlockViolation, ScriptStart, Violation};
 
+use crate::chain::{Ancestor, MEDIAN_BLOCKS};
+
 use super::sigops::legacy_sigops;
 use super::{Block, Params, Transaction};
 
@@ -45,6 +47,19 @@ pub struct BlockContext {
     /// The median time of the eleven blocks before it; `None` if not all that there are of them are
     /// known.
     pub median_time_past: Option<u32>,
+}
+
+impl BlockContext {
+    /// Of a block that connects.
+    #[must_use]
+    pub fn of(block: Ancestor<'_>) -> Self {
+        let before = block.parent();
+        let lineage = || before.into_iter().flat_map(Ancestor::lineage).take(MEDIAN_BLOCKS);
+        // A start that is taken on trust hides its own time, and the blocks before it.
+        let is_known = lineage().all(|block| !block.is_trusted());
+        let median_time_past = before.filter(|_| is_known).map(Ancestor::median_time_past);
+        Self { height: Some(block.height()), median_time_past }
+    }
 }
 
 /// The body rules of one network.
@@ -145,7 +160,8 @@ impl<'a> BodyRules<'a> {
         for (index, transaction) in block.transactions().iter().enumerate() {
             check_final(number(index), transaction, height, time)?;
         }
-        if height >= self.params.heights.bip34 {
+        // Genesis is what the network says it is.
+        if height >= self.params.heights.bip34.max(1) {
             check_height(block, height)?;
         }
         Ok(())

@@ -14,7 +14,9 @@ pub use body_rules::{
     BLOCK_WEIGHT_MAX, BlockContext, BodyRules, LOCK_TIME_THRESHOLD, MONEY_MAX, SIGOPS_COST_MAX,
     WITNESS_SCALE, check_transaction, claimed_height,
 };
-pub use chain::{HeaderStore, LoadedHeaders, params_of_head};
+pub use chain::{
+    BlockEvent, BlockStore, HeaderStore, LoadedBlocks, LoadedHeaders, StoredBlock, params_of_head,
+};
 pub use difficulty::retarget;
 pub use header_rules::{FUTURE_MAX_S, HeaderRules, TIMEWARP_MAX_S};
 pub use params::{ActivationHeights, Network, Params, UnknownName};

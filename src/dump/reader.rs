@@ -17,6 +17,8 @@ pub struct Batch {
     pub headers: Vec<Header>,
     /// The first byte of each.
     pub positions: Vec<Position>,
+    /// The networks that magics before blocks name, each with the index of the first header it holds for.
+    pub magics: Vec<(usize, crate::bitcoin::Network)>,
 }
 
 /// Reads one file after the other, a batch at a time, in bounded memory.

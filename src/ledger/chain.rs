@@ -276,6 +276,16 @@ fn stored_bytes(
 }
 
 impl LedgerStore {
+    /// The file, with its best branch.
+    pub(crate) const fn branch(&self) -> &BranchFile {
+        &self.branch
+    }
+
+    /// The file, to append to.
+    pub(crate) const fn branch_mut(&mut self) -> &mut BranchFile {
+        &mut self.branch
+    }
+
     /// The parameters of the ledger.
     #[must_use]
     pub const fn params(&self) -> &Params {

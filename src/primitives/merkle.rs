@@ -1,6 +1,6 @@
 //! Bitcoin's Merkle trees as data: many trees in one batch, and the check for mutation.
 
-use super::Hash256;
+use super::{Hash256, sha256d};
 
 /// The leaves of many Merkle trees, one tree after the other.
 ///
@@ -80,6 +80,21 @@ impl Trees {
     }
 }
 
+/// The root of one of Bitcoin's Merkle trees, computed here: pairs are hashed with SHA-256d, an odd last node
+/// is paired with itself, and no leaves at all give zero.  (Bitcoin Core: `ComputeMerkleRoot`.)
+#[must_use]
+pub fn merkle_root(leaves: &[Hash256]) -> Hash256 {
+    let mut level = leaves.to_vec();
+    while level.len() > 1 {
+        let parent = |pair: &[Hash256]| {
+            let right = pair.last().expect("chunks are never empty");
+            sha256d(&[*pair[0].as_bytes(), *right.as_bytes()].concat())
+        };
+        level = level.chunks(2).map(parent).collect();
+    }
+    level.first().copied().unwrap_or(Hash256::ZERO)
+}
+
 /// Whether two siblings somewhere in the tree are equal, so that another list of leaves has the
 /// same root (CVE-2012-2459).
 ///
@@ -110,7 +125,6 @@ pub fn first_equal_siblings(leaves: &[Hash256]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::primitives::sha256d;
 
     /// Equal siblings as Core finds them, by climbing.
     fn climbing(leaves: &[Hash256]) -> bool {

@@ -12,7 +12,7 @@ mod work;
 
 pub use hash::{Hash256, ParseHashError, sha256d};
 pub use header::Header;
-pub use merkle::{Trees, first_equal_siblings, has_equal_siblings};
+pub use merkle::{Trees, first_equal_siblings, has_equal_siblings, merkle_root};
 pub use messages::{HashFunction, Messages};
 pub use target::{CompactTarget, InvalidBits, Target};
 pub use work::Work;

@@ -7,7 +7,8 @@ use crate::ledger::{Block, HeaderRules, LoadedLedger};
 use crate::primitives::{Hash256, Header, sha256d};
 use crate::verdict::Violation;
 
-use super::bodies::{BodyJudge, Known, ReadBody, Task};
+use super::family::{JudgeBodies, Known, ReadBody, Task};
+use super::ledger_bodies::BodyJudge;
 
 /// Why a block was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +43,8 @@ pub fn accept(
     let (height, parent_id, parent_time) = (parent.height() + 1, parent.id(), parent.time());
     // The number is the one that the block will get.
     let id = bytes.get(..Header::LEN).map_or(Hash256::ZERO, sha256d);
-    let task = Task { body: Body::outside(u32::MAX, height), id, known: Known::Nothing };
+    let task =
+        Task { body: Body::outside(u32::MAX, height), id, known: Known::Nothing, context: () };
     let judged =
         BodyJudge::new(&params, backend).judge(vec![ReadBody { task, bytes: bytes.to_vec() }]);
     judged.into_iter().try_for_each(|judged| judged.verdict)?;

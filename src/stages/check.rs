@@ -8,8 +8,9 @@ use crate::compute::Backend;
 use crate::error::Error;
 use crate::ledger::{Event, LoadedLedger, Params, StoredBlock, params_of_head};
 
-use super::bodies::{BodyJudge, Known, ReadBody, Task};
-use super::ledger::{BATCH_BYTES, thread_pool};
+use super::family::{JudgeBodies, Known, ReadBody, Task};
+use super::follow::{BATCH_BYTES, thread_pool};
+use super::ledger_bodies::BodyJudge;
 
 /// Reads the chain file of a ledger and judges every block that was ever in it by every rule,
 /// signatures included, on `threads` threads (zero means one for each core). `path` is for errors.
@@ -45,7 +46,7 @@ pub fn check_ledger(
 /// Blocks that wait to be judged by their own bytes.
 struct Waiting<'a> {
     judge: BodyJudge<'a>,
-    bodies: Vec<ReadBody>,
+    bodies: Vec<ReadBody<()>>,
     /// The height and the offset of each.
     places: Vec<(u32, u64)>,
     bytes: usize,
@@ -60,7 +61,7 @@ impl<'a> Waiting<'a> {
     fn push(&mut self, block: &StoredBlock<'_>) {
         let number = u32::try_from(self.bodies.len()).expect("a batch is small");
         let body = Body::outside(number, block.height);
-        let task = Task { body, id: block.id, known: Known::Nothing };
+        let task = Task { body, id: block.id, known: Known::Nothing, context: () };
         self.bodies.push(ReadBody { task, bytes: block.bytes.to_vec() });
         self.places.push((block.height, block.offset));
         self.bytes += block.bytes.len();

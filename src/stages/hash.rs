@@ -1,5 +1,6 @@
 //! The second stage: the id of every header, computed once, on the backend.
 
+use crate::bitcoin::Network;
 use crate::compute::Backend;
 use crate::dump::Batch;
 use crate::primitives::{Hash256, Header};
@@ -22,6 +23,11 @@ pub(super) fn hash(batch: Batch, backend: &dyn Backend, confirm: bool) -> Hashed
 }
 
 impl HashedBatch {
+    /// The networks that magics name; see [`Batch::magics`].
+    pub(super) fn magics(&self) -> &[(usize, Network)] {
+        &self.batch.magics
+    }
+
     /// The headers in the order of the input.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Header, &Hash256, Position)> {
         let places = self.batch.positions.iter().copied();

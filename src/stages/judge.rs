@@ -1,14 +1,14 @@
 //! The third stage: which network, which branch, which rule.
 
 use crate::bitcoin::{HeaderRules, Network, Params, network_of};
-use crate::chain::{HeaderTree, MEDIAN_BLOCKS, Start};
+use crate::chain::{HeaderTree, MEDIAN_BLOCKS, Outcome, Start};
 use crate::dump::FileTable;
 use crate::error::Error;
 use crate::primitives::{Hash256, Header};
 use crate::verdict::Position;
 
 use super::hash::HashedBatch;
-use super::target::{AppendHeaders, HeaderSink};
+use super::target::{Append, Opened};
 use super::{Busy, Family, Options, Trusted, Validation};
 
 /// Headers that are kept while the network is not known: none of them can be judged.
@@ -28,9 +28,11 @@ pub(super) struct Judge<'a> {
     /// The network that the input has shown, with the place where it did.
     shown: Option<(Network, Position)>,
     tree: Option<HeaderTree<HeaderRules>>,
+    /// Whether bodies are judged afterwards.
+    with_bodies: bool,
     /// The chain file, until the network is known; then its way in.
-    append_to: Option<AppendHeaders<'a>>,
-    sink: Option<HeaderSink<'a>>,
+    append: Append<'a>,
+    opened: Opened<'a>,
     undecided: Vec<(Header, Hash256, Position)>,
     obstacle: Option<Obstacle>,
 }
@@ -53,9 +55,10 @@ impl<'a> Judge<'a> {
     pub(super) fn new(
         options: &Options,
         expected: usize,
-        append_to: Option<AppendHeaders<'a>>,
+        with_bodies: bool,
+        append: Append<'a>,
     ) -> Result<Self, Error> {
-        if append_to.is_some() && options.start_height.is_some() {
+        if append.is_some() && options.start_height.is_some() {
             return Err(Error::usage(
                 "--start-height is not for a chain file: what it holds was checked from genesis on",
             ));
@@ -66,8 +69,9 @@ impl<'a> Judge<'a> {
             first: None,
             shown: None,
             tree: None,
-            append_to,
-            sink: None,
+            with_bodies,
+            append,
+            opened: Opened::Nothing,
             undecided: Vec::new(),
             obstacle: None,
         };
@@ -93,13 +97,17 @@ impl<'a> Judge<'a> {
     }
 
     pub(super) fn take(&mut self, batch: &HashedBatch) -> Result<(), Error> {
-        for (header, id, position) in batch.iter() {
+        let mut magics = batch.magics().iter().peekable();
+        for (index, (header, id, position)) in batch.iter().enumerate() {
             if self.is_stuck() {
                 return Ok(());
             }
-            self.take_one(header, *id, position);
+            let magic = magics.next_if(|(first, _)| *first == index).map(|(_, network)| *network);
+            self.take_one(header, *id, position, magic);
             // After each header, so that the file does not depend on how the input is cut.
-            if let (Some(tree), Some(sink), None) = (&self.tree, &mut self.sink, &self.obstacle) {
+            if let (Some(tree), Opened::Headers(sink), None) =
+                (&self.tree, &mut self.opened, &self.obstacle)
+            {
                 sink.keep_up(tree)?;
             }
         }
@@ -108,18 +116,27 @@ impl<'a> Judge<'a> {
 
     /// Brings the chain file to the best branch, if there is a file.
     pub(super) fn follow(&mut self) -> Result<(), Error> {
-        match (&self.tree, &mut self.sink) {
-            (Some(tree), Some(sink)) if self.obstacle.is_none() => sink.follow(tree),
+        match (&self.tree, &mut self.opened) {
+            (Some(tree), Opened::Headers(sink)) if self.obstacle.is_none() => sink.follow(tree),
             _ => Ok(()),
         }
     }
 
-    fn take_one(&mut self, header: &Header, id: Hash256, position: Position) {
+    fn take_one(
+        &mut self,
+        header: &Header,
+        id: Hash256,
+        position: Position,
+        magic: Option<Network>,
+    ) {
         if self.first.is_none() {
             self.first = Some((*header, position));
             if let Some(params) = self.options.network.clone() {
                 self.plant(params);
             }
+        }
+        if let Some(network) = magic {
+            self.show(network, position);
         }
         if let Some(network) = network_of(header) {
             self.show(network, position);
@@ -128,7 +145,7 @@ impl<'a> Judge<'a> {
             }
         }
         match &mut self.tree {
-            Some(tree) => insert(tree, &mut self.sink, header, id, position),
+            Some(tree) => insert(tree, &mut self.opened, header, id, position),
             None if self.undecided.len() < UNDECIDED_MAX => {
                 self.undecided.push((*header, id, position));
             }
@@ -161,24 +178,27 @@ impl<'a> Judge<'a> {
             }
             _ => Start::Genesis,
         };
-        let opened = self.append_to.take().map(|append_to| HeaderSink::open(append_to, &params));
-        let rules = HeaderRules::new(params, self.options.now);
-        let mut tree = match opened {
-            None => HeaderTree::new(rules, start, self.options.rejections_max),
-            Some(Ok((sink, mut tree))) => {
+        let rules = HeaderRules::new(params.clone(), self.options.now);
+        let mut tree = match std::mem::take(&mut self.append).open(&params) {
+            Ok((Opened::Nothing, _)) => HeaderTree::new(rules, start, self.options.rejections_max),
+            Ok((opened, Some(mut tree))) => {
                 tree.set_rules(rules);
                 tree.set_rejections_max(self.options.rejections_max);
-                self.sink = Some(sink);
+                self.opened = opened;
                 tree
             }
-            Some(Err(error)) => {
+            Ok((_, None)) => unreachable!("a file comes with the tree of what it holds"),
+            Err(error) => {
                 self.obstacle = Some(Obstacle::Target(error));
                 return;
             }
         };
+        if self.with_bodies {
+            tree = tree.with_bodies();
+        }
         tree.reserve(self.expected.min(RESERVED_MAX));
         for (header, id, position) in std::mem::take(&mut self.undecided) {
-            insert(&mut tree, &mut self.sink, &header, id, position);
+            insert(&mut tree, &mut self.opened, &header, id, position);
         }
         self.tree = Some(tree);
     }
@@ -197,24 +217,21 @@ impl<'a> Judge<'a> {
         Ok(params)
     }
 
-    /// Ends the input. `unreadable` is what kept it from being read whole, if anything did.
-    pub(super) fn finish(
-        mut self,
-        files: FileTable,
-        unreadable: Option<Error>,
-        busy: Busy,
-    ) -> Result<Validation, Error> {
+    /// Ends the headers. `None` if there were none to show the network.
+    fn settle(
+        &mut self,
+        files: &FileTable,
+        unreadable: &mut Option<Error>,
+    ) -> Result<Option<HeaderTree<HeaderRules>>, Error> {
         match self.obstacle.take() {
             Some(Obstacle::TwoNetworks(network, position)) => {
-                return Err(self.two_networks(network, position, &files));
+                return Err(self.two_networks(network, position, files));
             }
             Some(Obstacle::ActivationHeights(error) | Obstacle::Target(error)) => {
                 return Err(error);
             }
-            Some(Obstacle::NeedlessTrust(position)) => {
-                return Err(needless_trust(position, &files));
-            }
-            Some(Obstacle::NoNetwork) => return Err(self.no_network(&files, true)),
+            Some(Obstacle::NeedlessTrust(position)) => return Err(needless_trust(position, files)),
+            Some(Obstacle::NoNetwork) => return Err(self.no_network(files, true)),
             None => {}
         }
         if self.tree.is_none() {
@@ -222,38 +239,42 @@ impl<'a> Judge<'a> {
                 Some(params) => self.plant(params),
                 // What could not be read may be what would have shown it.
                 None if self.first.is_some() => {
-                    return Err(unreadable.unwrap_or_else(|| self.no_network(&files, false)));
+                    return Err(unreadable.take().unwrap_or_else(|| self.no_network(files, false)));
                 }
                 None => {}
             }
         }
-        if let Some(Obstacle::Target(error)) = self.obstacle.take() {
-            return Err(error);
+        match self.obstacle.take() {
+            Some(Obstacle::Target(error)) => Err(error),
+            _ => Ok(self.tree.take()),
         }
-        self.follow()?;
-        let stored = self.sink.as_ref().map(HeaderSink::stored);
-        let Some(tree) = self.tree else {
+    }
+
+    /// Ends the input, where it is headers alone. `unreadable` is what kept it from being read whole, if
+    /// anything did.
+    pub(super) fn finish(
+        mut self,
+        files: FileTable,
+        mut unreadable: Option<Error>,
+        busy: Busy,
+    ) -> Result<Validation, Error> {
+        let Some(tree) = self.settle(&files, &mut unreadable)? else {
             return Ok(Validation {
                 error: unreadable,
                 ..Validation::nothing(Family::Bitcoin, files, busy)
             });
         };
+        self.tree = Some(tree);
+        self.follow()?;
+        let stored = match &self.opened {
+            Opened::Headers(sink) => Some(sink.stored()),
+            _ => None,
+        };
+        let trusted = self.trusted();
+        let (first, tree) = (self.first, self.tree.expect("it was put back"));
         let params = tree.rules().params().clone();
-        let first = self.first;
-        let trusted = self.options.start_height.zip(first);
-        let trusted = trusted.map(|(height, (first, _))| taken_on_trust(&params, height, &first));
         let outcome = tree.finish();
-        let blocks = outcome.blocks;
-        let nothing_connects =
-            blocks.orphans > 0 && blocks.orphans + blocks.duplicates == blocks.seen;
-        let unconnected = nothing_connects.then(|| Error::NothingConnects {
-            message: format!(
-                "nothing connects to the start of {}: if the dump begins in the middle of the \
-                 chain, --start-height N takes the parent of its first block on trust",
-                params.name
-            ),
-            place: first.and_then(|(_, position)| files.place(position)),
-        });
+        let unconnected = nothing_connects(&params, &outcome, first, &files);
         Ok(Validation {
             params: Some(params),
             outcome: Some(outcome),
@@ -265,9 +286,31 @@ impl<'a> Judge<'a> {
         })
     }
 
+    /// Ends the headers, where bodies come next. `None` if there were no headers to show the network.
+    pub(super) fn into_bodies(
+        mut self,
+        files: &FileTable,
+        unreadable: &mut Option<Error>,
+    ) -> Result<Option<JudgedHeaders<'a>>, Error> {
+        let Some(tree) = self.settle(files, unreadable)? else { return Ok(None) };
+        let trusted = self.trusted();
+        Ok(Some(JudgedHeaders { tree, trusted, opened: self.opened, first: self.first }))
+    }
+
+    fn trusted(&self) -> Option<Trusted> {
+        let (height, (first, _)) = self.options.start_height.zip(self.first)?;
+        let params = match (&self.tree, &self.options.network, self.shown) {
+            (Some(tree), ..) => tree.rules().params().clone(),
+            (None, Some(params), _) => params.clone(),
+            (None, None, Some((shown, _))) => Params::of(shown),
+            (None, None, None) => return None,
+        };
+        Some(taken_on_trust(&params, height, &first))
+    }
+
     fn two_networks(&self, network: Network, position: Position, files: &FileTable) -> Error {
         let other = match (&self.options.network, self.shown) {
-            (Some(params), _) if self.sink.is_some() => {
+            (Some(params), _) if !matches!(self.opened, Opened::Nothing) => {
                 format!("--network or the chain file says {}", params.name)
             }
             (Some(params), _) => format!("--network says {}", params.name),
@@ -300,15 +343,46 @@ impl<'a> Judge<'a> {
 /// Gives a header to the tree, and what the tree does not keep of it to the chain file.
 fn insert(
     tree: &mut HeaderTree<HeaderRules>,
-    sink: &mut Option<HeaderSink<'_>>,
+    opened: &mut Opened<'_>,
     header: &Header,
     id: Hash256,
     position: Position,
 ) {
     let number = tree.insert(header, id, position);
-    if let Some((sink, number)) = sink.as_mut().zip(number) {
+    if let (Opened::Headers(sink), Some(number)) = (opened, number) {
         sink.took(number, header);
     }
+}
+
+/// Headers that were judged, and whose bodies come next.
+pub(super) struct JudgedHeaders<'a> {
+    pub(super) tree: HeaderTree<HeaderRules>,
+    pub(super) trusted: Option<Trusted>,
+    /// The chain file.
+    pub(super) opened: Opened<'a>,
+    /// The first header of the input, with its place.
+    pub(super) first: Option<(Header, Position)>,
+}
+
+/// What to say if no block of the input connects to the start.
+pub(super) fn nothing_connects(
+    params: &Params,
+    outcome: &Outcome,
+    first: Option<(Header, Position)>,
+    files: &FileTable,
+) -> Option<Error> {
+    let blocks = outcome.blocks;
+    if blocks.orphans == 0 || blocks.orphans + blocks.duplicates != blocks.seen {
+        return None;
+    }
+    Some(Error::NothingConnects {
+        message: format!(
+            "nothing connects to the start of {}: if the dump begins in the middle of the chain, \
+             --start-height N takes the parent of its first block on trust",
+            params.name
+        ),
+        place: first.and_then(|(_, position)| files.place(position)),
+    })
 }
 
 fn needless_trust(position: Position, files: &FileTable) -> Error {

@@ -6,37 +6,29 @@
 //! and then         bodies beside it -> own bytes
 //! ```
 //!
-//! If a body fails, the state goes back to where the next best branch leaves, and follows that.
+//! [`Follower`] does the second and the third.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rayon::ThreadPool;
-
-use crate::chain::file::ChainFileError;
-use crate::chain::{BlockTree, Body, HeaderTree, Outcome, Start};
+use crate::chain::file::{BranchFile, ChainFileError};
+use crate::chain::{Ancestor, BlockTree, HeaderTree, Outcome, Start};
 use crate::compute::Backend;
-use crate::dump::{Batch, Bodies, BodyReader, FileTable, Inputs, LedgerReader, Progress};
+use crate::dump::{Batch, FileTable, Inputs, LedgerReader, Progress};
 use crate::error::Error;
 use crate::ledger::{Block, HeaderRules, LedgerStore, Params, State};
-use crate::primitives::{Hash256, sha256d};
 use crate::verdict::{Position, Violation};
 
-use super::bodies::{BodyJudge, JudgedBody, Known, ReadBody, Task};
+use super::family::{self, BranchStore};
+use super::follow::{Follower, Sink, thread_pool};
 use super::hash::{self, HashedBatch};
+use super::ledger_bodies::BodyJudge;
 use super::pipeline::{self, Overlap};
 use super::target::{AppendLedger, AppendTo, Commits};
-use super::{Busy, Family, QUEUE, Stored, Validation};
-
-/// The bytes of bodies in a batch, unless one block has more.
-pub(super) const BATCH_BYTES: usize = 4 << 20;
+use super::{Busy, Family, QUEUE, Validation};
 
 /// The number of genesis.
 const START: u32 = BlockTree::<HeaderRules>::START;
-
-/// How many blocks of a branch are looked up at a time.
-const SEGMENT: usize = 1 << 16;
 
 /// What to validate, and how.
 #[derive(Clone, Debug)]
@@ -113,26 +105,23 @@ pub fn validate_ledger(
     let params_from_dump = reader.is_from_dump();
     let first_height = reader.first_height();
     let (files, unreadable, bodies) = reader.finish();
-    let mut judge = Judge {
+    let mut follower = Follower {
         tree: tree.into_blocks(options.rejections_max),
-        state,
+        family: LedgerFamily { state, transactions, params: &params, backend },
         at,
-        transactions,
         sink,
-        params: &params,
-        backend,
         bodies: &bodies,
         pool: Arc::new(thread_pool(options.threads)?),
-        options,
+        batch: options.batch,
+        overlap: options.overlap,
         progress,
         busy,
     };
-    let judged = judge.follow_best().and_then(|()| judge.judge_the_rest());
-    // What passed stays, whatever came after it. If both fail, the first says why.
-    let committed = judge.commit();
-    judged.and(committed)?;
-    let stored = judge.sink.as_ref().map(Sink::stored);
-    let (outcome, state, transactions, busy) = judge.finish();
+    follower.run()?;
+    let stored = follower.sink.as_ref().map(Sink::stored);
+    let Follower { tree, family, at, busy, .. } = follower;
+    let LedgerFamily { state, transactions, .. } = family;
+    let outcome = tree.finish(at);
     let error = unreadable.or_else(|| nothing_connects(&outcome, first_height, &files));
     Ok(Validation {
         outcome: Some(outcome),
@@ -173,401 +162,77 @@ fn read_headers(
     )
 }
 
-pub(super) fn thread_pool(threads: usize) -> Result<ThreadPool, Error> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|index| format!("bodies-{index}"))
-        .build()
-        .map_err(|error| Error::Device(error.to_string()))
-}
-
-/// Judges bodies, and keeps the state that the best branch leads to.
-struct Judge<'a, 's> {
-    tree: BlockTree<HeaderRules>,
+/// A ledger: its bodies, and the state that the best branch leads to.
+struct LedgerFamily<'a> {
     state: State,
-    /// The block that the state is that of.
-    at: u32,
     /// Transactions on the branch up to there.
     transactions: u64,
-    /// The chain file, if there is one.
-    sink: Option<Sink<'s>>,
     params: &'a Params,
     backend: &'a dyn Backend,
-    bodies: &'a Bodies,
-    pool: Arc<ThreadPool>,
-    options: &'a LedgerOptions,
-    progress: &'a Progress,
-    busy: Busy,
 }
 
-impl Judge<'_, '_> {
-    /// Leads the state to the end of the best branch all of whose bodies pass.
-    fn follow_best(&mut self) -> Result<(), Error> {
-        loop {
-            let best = self.tree.best();
-            if best == self.at {
-                return Ok(());
-            }
-            let (back, forth) = self.tree.route(self.at, best);
-            if !back.is_empty() && !self.is_worth_the_way(&forth)? {
-                continue;
-            }
-            self.take_back(&back)?;
-            for segment in forth.chunks(SEGMENT) {
-                if !self.connect_all(segment)? {
-                    break;
-                }
-            }
-        }
+impl<'a> family::Family for LedgerFamily<'a> {
+    type Rules = HeaderRules;
+    /// Bodies know their height, and need no more.
+    type Context = ();
+    type Judge = BodyJudge<'a>;
+    type Store = LedgerStore;
+
+    const HAS_STATE: bool = true;
+
+    fn judge(&self) -> BodyJudge<'a> {
+        BodyJudge::new(self.params, self.backend)
     }
 
-    /// Whether the first block of the way that the state has not taken before passes by its own bytes.
-    /// If it does not, the state need not go there to find out: branches whose tips fail by turns would
-    /// send it to and fro.
-    fn is_worth_the_way(&mut self, forth: &[u32]) -> Result<bool, Error> {
-        let Some(&block) = forth.iter().find(|&&block| !self.tree.was_taken(block)) else {
-            return Ok(true);
-        };
-        let mut reader = self.bodies.reader();
-        while let Some(judged) = self.other_body(block, &mut reader)? {
-            self.tree.judged(&judged.body, judged.verdict);
-            if judged.verdict.is_ok() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
+    fn context(&self, _: Option<Ancestor<'_>>) {}
 
-    /// Takes blocks back, the last first.
-    fn take_back(&mut self, blocks: &[u32]) -> Result<(), Error> {
-        let mut reader = self.bodies.reader();
-        for &block in blocks {
-            let bytes = match self.stored_body(block, true)? {
-                Some(bytes) => bytes,
-                None => {
-                    let body = self.tree.body(block).expect("a connected block has a body");
-                    read_body(&mut reader, &body, self.tree.id(block))?
-                }
-            };
-            self.transactions -= self.undo(&bytes);
-            self.at = self.tree.parent(block).expect("the start is never taken back");
-            self.stopped()?;
-        }
-        Ok(())
-    }
-
-    /// Undoes a block that was applied, and says how many transactions it has.
-    fn undo(&mut self, bytes: &[u8]) -> u64 {
-        let block = Block::decode_again(bytes);
-        self.state.undo(&block);
-        block.count().into()
-    }
-
-    /// The body of a block that the chain file holds, where the state is that before it, or with
-    /// `after` that after it.
-    fn stored_body(&mut self, block: u32, after: bool) -> Result<Option<Vec<u8>>, Error> {
-        let Some(sink) = self.sink.as_mut().filter(|sink| sink.store.holds(block)) else {
-            return Ok(None);
-        };
-        let (tree, state) = (&self.tree, &self.state);
-        let body = sink.store.body(block, tree.block(block), tree.rules(), state, after);
-        body.map(Some).map_err(|source| sink.error(source))
-    }
-
-    /// Connects blocks one after the other; `false` if one of them fails.
-    fn connect_all(&mut self, mut blocks: &[u32]) -> Result<bool, Error> {
-        // What was known beforehand comes first, as the parent of what is known is known.
-        while let [block, rest @ ..] = blocks
-            && self.tree.is_known(*block)
-        {
-            let bytes = self.stored_body(*block, false)?.expect("the file holds what is known");
-            self.reconnect(*block, bytes)?;
-            blocks = rest;
-        }
-        let mut bodies = Vec::with_capacity(blocks.len());
-        for &block in blocks {
-            // A block that lost its only body is not on the best branch.
-            let Some(body) = self.tree.body(block) else { break };
-            bodies.push(body);
-        }
-        let mut goes_on = true;
-        self.judge_bodies(&bodies, |judge, judged| {
-            goes_on = judge.connect(judged)?;
-            Ok(goes_on)
-        })?;
-        Ok(goes_on)
-    }
-
-    /// Judges bodies by their own bytes, and gives each to `take` until it wants no more.
-    fn judge_bodies(
-        &mut self,
-        bodies: &[Body],
-        mut take: impl FnMut(&mut Self, JudgedBody) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
-        let mut busy = self.busy;
-        let tasks: Vec<_> = bodies
-            .iter()
-            .map(|body| Task {
-                body: *body,
-                id: self.tree.id(body.block),
-                known: if self.tree.is_sound(body) {
-                    Known::Sound
-                } else if self.tree.is_known(body.block) {
-                    Known::Block
-                } else {
-                    Known::Nothing
-                },
-            })
-            .collect();
-        let mut reader = self.bodies.reader();
-        let mut tasks = tasks.into_iter();
-        let (batch_max, pool) = (self.options.batch.max(1), Arc::clone(&self.pool));
-        let mut body_judge = BodyJudge::new(self.params, self.backend);
-        let overlap = Overlap { overlap: self.options.overlap, queue: 0 };
-        let result = pipeline::run(
-            overlap,
-            [&mut busy.read, &mut busy.bodies, &mut busy.connect],
-            || read_batch(&mut reader, &mut tasks, batch_max).transpose(),
-            |batch| batch.map(|batch| pool.install(|| body_judge.judge(batch))),
-            |judged| {
-                for judged in judged? {
-                    self.progress.bodies.fetch_add(1, Relaxed);
-                    if !take(self, judged)? {
-                        return Ok(false);
-                    }
-                }
-                self.stopped()?;
-                Ok(true)
-            },
-        );
-        self.busy = busy;
-        result
-    }
-
-    /// Applies a block to the state; `false` if it fails.
-    fn connect(&mut self, judged: JudgedBody) -> Result<bool, Error> {
-        let block = judged.body.block;
-        let mut candidate = Some(judged);
-        let mut reader = self.bodies.reader();
-        while let Some(JudgedBody { body, bytes, verdict }) = candidate.take() {
-            self.tree.judged(&body, verdict);
-            if verdict.is_ok() {
-                return self.apply(&body, &bytes);
-            }
-            // A header may have another body that fits it; nearly none has.
-            candidate = self.other_body(block, &mut reader)?;
-        }
-        Ok(false)
-    }
-
-    fn apply(&mut self, body: &Body, bytes: &[u8]) -> Result<bool, Error> {
-        if let Err(violation) = self.apply_to_state(body.block, bytes) {
-            self.tree.judged(body, Err(violation));
-            return Ok(false);
-        }
-        self.progress.height.store(u64::from(body.height.unwrap_or(0)), Relaxed);
-        let Some(sink) = &mut self.sink else { return Ok(true) };
-        sink.connected(body.block, bytes, &self.tree, self.bodies)?;
-        Ok(true)
-    }
-
-    fn apply_to_state(&mut self, number: u32, bytes: &[u8]) -> Result<(), Violation> {
+    fn apply(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         let block = Block::decode_again(bytes);
         self.state.apply(&block)?;
-        self.tree.taken(number);
-        self.at = number;
         self.transactions += u64::from(block.count());
         Ok(())
     }
 
-    /// Applies a block of the chain file again, after it was taken back.
-    fn reconnect(&mut self, block: u32, bytes: Vec<u8>) -> Result<(), Error> {
-        let applied = self.apply_to_state(block, &bytes);
-        assert_eq!(applied, Ok(()), "it was applied before");
-        let Some(sink) = &mut self.sink else { return Ok(()) };
-        // A file that kept only the first half of a reorganisation has less work than the branch that
-        // it took back.
-        sink.connected(block, &bytes, &self.tree, self.bodies)?;
-        if sink.store.tip() != block {
-            sink.reconnected.insert(block, bytes);
-        }
-        Ok(())
+    fn undo(&mut self, bytes: &[u8]) {
+        let block = Block::decode_again(bytes);
+        self.state.undo(&block);
+        self.transactions -= u64::from(block.count());
     }
 
-    /// Commits what the chain file has not committed.
-    fn commit(&mut self) -> Result<(), Error> {
-        self.sink.as_mut().map_or(Ok(()), |sink| sink.commit(&self.tree))
-    }
-
-    /// The next body of a block whose bodies so far do not fit it.
-    fn other_body(
+    fn stored_body(
         &self,
-        block: u32,
-        reader: &mut BodyReader<'_>,
-    ) -> Result<Option<JudgedBody>, Error> {
-        let Some(body) = self.tree.body(block).filter(|_| !self.tree.is_condemned(block)) else {
-            return Ok(None);
-        };
-        let id = self.tree.id(block);
-        let bytes = read_body(reader, &body, id)?;
-        let known = if self.tree.is_sound(&body) { Known::Sound } else { Known::Nothing };
-        let read = ReadBody { task: Task { body, id, known }, bytes };
-        let mut body_judge = BodyJudge::new(self.params, self.backend);
-        self.stopped()?;
-        Ok(self.pool.install(|| body_judge.judge(vec![read])).pop())
-    }
-
-    /// Judges all bodies beside the best branch by their own bytes.
-    fn judge_the_rest(&mut self) -> Result<(), Error> {
-        let rest = self.tree.unjudged();
-        for segment in rest.chunks(SEGMENT) {
-            self.judge_bodies(segment, |judge, judged| {
-                judge.tree.judged(&judged.body, judged.verdict);
-                Ok(true)
-            })?;
-        }
-        Ok(())
-    }
-
-    fn stopped(&self) -> Result<(), Error> {
-        if self.progress.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
-    }
-
-    fn finish(self) -> (Outcome, State, u64, Busy) {
-        (self.tree.finish(self.at), self.state, self.transactions, self.busy)
-    }
-}
-
-/// The way into a chain file.
-struct Sink<'a> {
-    store: LedgerStore,
-    commits: Commits<'a>,
-    /// Bytes of the file at the last commit.
-    committed_len: u64,
-    /// By how many bytes it grows until the next.
-    commit_bytes: u64,
-    /// Whether the file is between two branches, and so must not be committed.
-    is_between: bool,
-    /// Bodies of the file that were applied again on a branch that is not the file's.
-    reconnected: HashMap<u32, Vec<u8>>,
-}
-
-impl<'a> Sink<'a> {
-    fn new(store: LedgerStore, commits: Commits<'a>, commit_bytes: u64) -> Self {
-        let committed_len = store.file().len();
-        let reconnected = HashMap::new();
-        Self { store, commits, committed_len, commit_bytes, is_between: false, reconnected }
-    }
-
-    fn stored(&self) -> Stored {
-        self.commits.stored(self.store.file())
-    }
-
-    fn error(&self, source: ChainFileError) -> Error {
-        self.commits.error(source)
-    }
-
-    /// Takes a block that was connected. One on another branch than the file's waits until that branch
-    /// has more work: until then a node would stay where it is.
-    fn connected(
-        &mut self,
-        block: u32,
-        bytes: &[u8],
-        tree: &BlockTree<HeaderRules>,
-        bodies: &Bodies,
-    ) -> Result<(), Error> {
-        let tip = self.store.tip();
-        if tree.parent(block) == Some(tip) {
-            self.append(block, bytes, tree)?;
-        } else if tree.work(block) > tree.work(tip) {
-            self.reorganise(block, bytes, tree, bodies)?;
-        }
-        if self.store.file().len() - self.committed_len >= self.commit_bytes {
-            self.commit(tree)?;
-        }
-        Ok(())
-    }
-
-    fn reorganise(
-        &mut self,
-        block: u32,
-        bytes: &[u8],
-        tree: &BlockTree<HeaderRules>,
-        bodies: &Bodies,
-    ) -> Result<(), Error> {
-        let (back, forth) = tree.route(self.store.tip(), block);
-        // Should a body be gone, what was committed is better than half of the way.
-        self.is_between = true;
-        if let Some(last) = back.last() {
-            let fork = tree.parent(*last).expect("the start is never taken back");
-            let count = tree.block(self.store.tip()).height() - tree.block(fork).height();
-            self.store.take_back(count, fork).map_err(|source| self.error(source))?;
-        }
-        let mut reader = bodies.reader();
-        for number in forth {
-            if number == block {
-                self.append(number, bytes, tree)?;
-            } else if let Some(known) = self.reconnected.remove(&number) {
-                self.append(number, &known, tree)?;
-            } else {
-                let body = tree.body(number).expect("a connected block has a body");
-                let bytes = read_body(&mut reader, &body, tree.id(number))?;
-                self.append(number, &bytes, tree)?;
-            }
-        }
-        self.reconnected.clear();
-        self.is_between = false;
-        Ok(())
+        store: &mut LedgerStore,
+        number: u32,
+        block: Ancestor<'_>,
+        rules: &HeaderRules,
+        after: bool,
+    ) -> Result<Vec<u8>, ChainFileError> {
+        store.body(number, block, rules, &self.state, after)
     }
 
     fn append(
-        &mut self,
+        &self,
+        store: &mut LedgerStore,
         number: u32,
         bytes: &[u8],
-        tree: &BlockTree<HeaderRules>,
-    ) -> Result<(), Error> {
-        let block = Block::decode_again(bytes);
-        let parent = tree.block(number).parent().expect("genesis is never appended");
-        let appended = self.store.append(number, &block, parent.time());
-        appended.map_err(|source| self.error(source))
-    }
-
-    fn commit(&mut self, tree: &BlockTree<HeaderRules>) -> Result<(), Error> {
-        if !self.store.file().is_dirty() || self.is_between {
-            return Ok(());
-        }
-        let tip = tree.block(self.store.tip());
-        let commit = self.store.commit(tip);
-        self.committed_len = self.store.file().len();
-        self.commits.acknowledge(commit, tip)
+        parent: Ancestor<'_>,
+    ) -> Result<(), ChainFileError> {
+        store.append(number, &Block::decode_again(bytes), parent.time())
     }
 }
 
-/// Reads bodies until they fill a batch; `None` if there are none left.
-fn read_batch(
-    reader: &mut BodyReader<'_>,
-    tasks: &mut impl Iterator<Item = Task>,
-    batch_max: usize,
-) -> Result<Option<Vec<ReadBody>>, Error> {
-    let mut batch = Vec::new();
-    let mut len = 0;
-    while batch.len() < batch_max && len < BATCH_BYTES {
-        let Some(task) = tasks.next() else { break };
-        let bytes = read_body(reader, &task.body, task.id)?;
-        len += bytes.len();
-        batch.push(ReadBody { task, bytes });
+impl BranchStore for LedgerStore {
+    fn branch(&self) -> &BranchFile {
+        self.branch()
     }
-    Ok((!batch.is_empty()).then_some(batch))
-}
 
-/// Reads a body; its header must still be the one that was read first.
-fn read_body(reader: &mut BodyReader<'_>, body: &Body, id: Hash256) -> Result<Vec<u8>, Error> {
-    let bytes = reader.read(body.position)?;
-    let header = bytes.get(..crate::primitives::Header::LEN);
-    if header.map(sha256d) != Some(id) {
-        return Err(reader.changed(body.position));
+    fn branch_mut(&mut self) -> &mut BranchFile {
+        self.branch_mut()
     }
-    Ok(bytes)
+
+    fn holds(&self, block: u32) -> bool {
+        self.holds(block)
+    }
 }
 
 /// A dump that begins in the middle says so itself.

@@ -15,11 +15,15 @@
 //! is read, and no more than two batches wait between two stages.
 
 mod accept;
-mod bodies;
+mod block_bodies;
+mod blocks;
 mod check;
+mod family;
+mod follow;
 mod hash;
 mod judge;
 mod ledger;
+mod ledger_bodies;
 mod pipeline;
 mod target;
 
@@ -30,6 +34,7 @@ use std::time::Duration;
 
 use crate::bitcoin::Params;
 use crate::chain::Outcome;
+use crate::chain::file::FileLevel as Level;
 use crate::compute::Backend;
 use crate::dump::{FileTable, HeaderReader, Inputs, Progress};
 use crate::error::Error;
@@ -37,11 +42,13 @@ use crate::primitives::{Hash256, Header};
 
 use judge::Judge;
 use pipeline::Overlap;
+use target::Append;
 
 pub use accept::{NotAccepted, accept};
+pub use blocks::{BlockOptions, validate_blocks};
 pub use check::check_ledger;
 pub use ledger::{LedgerOptions, LedgerSummary, validate_ledger};
-pub use target::{AppendHeaders, AppendLedger, AppendTo, open_or_create};
+pub use target::{AppendBlocks, AppendHeaders, AppendLedger, AppendTo, open_or_create};
 
 /// Batches that wait between two stages.
 const QUEUE: usize = 2;
@@ -80,6 +87,8 @@ pub struct Validation {
     pub trusted: Option<Trusted>,
     /// The files.
     pub files: FileTable,
+    /// How thoroughly the blocks were judged.
+    pub level: Level,
     /// The chain file that took what passed, if there is one.
     pub stored: Option<Stored>,
     /// What kept the input from being judged whole, if anything did.
@@ -98,6 +107,7 @@ impl Validation {
             outcome: None,
             trusted: None,
             files,
+            level: if family == Family::Ledger { Level::Full } else { Level::Headers },
             stored: None,
             error: None,
             busy,
@@ -170,8 +180,9 @@ pub fn validate_headers(
     let confirm = append_to.is_some();
     // Compressed or piped input holds more than this; the tree then grows.
     let expected = inputs.bytes_on_disk().unwrap_or(0) / Header::LEN as u64;
-    let mut judge =
-        Judge::new(options, usize::try_from(expected).unwrap_or(usize::MAX), append_to)?;
+    let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+    let append = append_to.map_or(Append::Nothing, Append::Headers);
+    let mut judge = Judge::new(options, expected, false, append)?;
     let mut reader = HeaderReader::new(inputs, options.batch);
     let mut busy = Busy::default();
     let judged = pipeline::run(

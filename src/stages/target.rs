@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::bitcoin::{HeaderRules, HeaderStore, LoadedHeaders, Params};
+use crate::bitcoin::{BlockStore, HeaderRules, HeaderStore, LoadedBlocks, LoadedHeaders, Params};
 use crate::chain::file::{AnyStorage, ChainFile, ChainFileError, FileHead, FileStorage, Storage};
 use crate::chain::{Ancestor, HeaderTree};
 use crate::error::Error;
@@ -34,6 +34,9 @@ type Committed<'a> = Box<dyn FnMut(u32, &Hash256) -> Result<(), Error> + 'a>;
 
 /// A chain file that takes the blocks of a ledger.
 pub type AppendLedger<'a> = AppendTo<'a, ledger::Params, LoadedLedger>;
+
+/// A chain file that takes Bitcoin's blocks.
+pub type AppendBlocks<'a> = AppendTo<'a, Params, LoadedBlocks>;
 
 /// A chain file that takes Bitcoin's headers.
 pub type AppendHeaders<'a> = AppendTo<'a, Params, LoadedHeaders>;
@@ -92,6 +95,50 @@ impl<'a> Commits<'a> {
             height: commit.tip.height,
             id: commit.tip.id,
             bytes: commit.len,
+        }
+    }
+}
+
+/// The chain file of one of Bitcoin's networks, which opens once that is known.
+#[derive(Default)]
+pub(super) enum Append<'a> {
+    #[default]
+    Nothing,
+    Headers(AppendHeaders<'a>),
+    Blocks(AppendBlocks<'a>),
+}
+
+/// The same, open.
+pub(super) enum Opened<'a> {
+    Nothing,
+    Headers(HeaderSink<'a>),
+    Blocks(BlockStore, Commits<'a>),
+}
+
+impl<'a> Append<'a> {
+    pub(super) const fn is_some(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+
+    /// Opens the file, and gives it with the tree of what it holds.
+    pub(super) fn open(
+        self,
+        params: &Params,
+    ) -> Result<(Opened<'a>, Option<HeaderTree<HeaderRules>>), Error> {
+        match self {
+            Self::Nothing => Ok((Opened::Nothing, None)),
+            Self::Headers(append_to) => {
+                let (sink, tree) = HeaderSink::open(append_to, params)?;
+                Ok((Opened::Headers(sink), Some(tree)))
+            }
+            Self::Blocks(AppendTo { path, mut open, committed }) => {
+                let LoadedBlocks { store, tree } = open(params)?;
+                let found = LoadedBlocks::file_head(store.params());
+                if let Some(why) = found.difference(&LoadedBlocks::file_head(params)) {
+                    return Err(Error::usage(format!("{}: {why}", path.display())));
+                }
+                Ok((Opened::Blocks(store, Commits::new(path, committed)), Some(tree)))
+            }
         }
     }
 }

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::chain::Body;
 use crate::compute::Backend;
 use crate::ledger::{Block, BodyRules, MAGIC, Params, Transaction};
 use crate::primitives::{Hash256, HashFunction, Messages, Trees, rfc6962, sha256d};
 use crate::signature::{InvalidSignature, KeptItem, PublicKey, verify_batch_kept};
 use crate::verdict::Violation;
+
+use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task, keep};
 
 /// The bytes of messages that are hashed in one call.
 const MESSAGE_BYTES: usize = 4 << 20;
@@ -24,40 +25,6 @@ const SIGNATURES_MIN: usize = 1 << 6;
 
 /// The most keys that are kept: 50 MB of them.
 const KEYS_MAX: usize = 1 << 18;
-
-/// A body to judge.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Task {
-    pub(super) body: Body,
-    /// The id of its block.
-    pub(super) id: Hash256,
-    pub(super) known: Known,
-}
-
-/// What is known of a body before it is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    Nothing,
-    /// The one body that fits its header is sound; that this is it remains to be seen.
-    Block,
-    /// It was judged before, and passed.
-    Sound,
-}
-
-/// A body with its bytes.
-#[derive(Debug)]
-pub(super) struct ReadBody {
-    pub(super) task: Task,
-    pub(super) bytes: Vec<u8>,
-}
-
-/// A body and what its own bytes say.
-#[derive(Debug)]
-pub(super) struct JudgedBody {
-    pub(super) body: Body,
-    pub(super) bytes: Vec<u8>,
-    pub(super) verdict: Result<(), Violation>,
-}
 
 /// Judges bodies, batch by batch.
 pub(super) struct BodyJudge<'a> {
@@ -71,9 +38,10 @@ impl<'a> BodyJudge<'a> {
     pub(super) fn new(params: &'a Params, backend: &'a dyn Backend) -> Self {
         Self { params, chain_id: params.chain_id(), backend, keys: Keys::default() }
     }
+}
 
-    /// Judges a batch, on the threads of the current rayon pool.
-    pub(super) fn judge(&mut self, bodies: Vec<ReadBody>) -> Vec<JudgedBody> {
+impl JudgeBodies<()> for BodyJudge<'_> {
+    fn judge(&mut self, bodies: Vec<ReadBody<()>>) -> Vec<JudgedBody> {
         let mut verdicts = vec![Ok(()); bodies.len()];
         let rules = BodyRules::new(self.params);
         let decoded: Vec<_> = bodies
@@ -110,7 +78,9 @@ impl<'a> BodyJudge<'a> {
             })
             .collect()
     }
+}
 
+impl BodyJudge<'_> {
     /// Genesis has no transactions; its root is that of the parameters.
     fn judge_genesis(&self, block: &Block<'_>) -> Result<(), Violation> {
         if block.count() == 0 {
@@ -331,7 +301,7 @@ impl<'a> BodyJudge<'a> {
 struct Open<'a> {
     /// Its place in the batch.
     index: usize,
-    task: Task,
+    task: Task<()>,
     block: Block<'a>,
 }
 
@@ -370,12 +340,6 @@ impl<'a> Signed<'a> {
 /// The bytes of a transaction without its signature.
 fn unsigned(leaf: &[u8]) -> &[u8] {
     Transaction::unsigned_part(leaf)
-}
-
-/// Notes a verdict; whether the body goes on.
-fn keep(verdict: Result<(), Violation>, place: &mut Result<(), Violation>) -> bool {
-    *place = verdict;
-    verdict.is_ok()
 }
 
 /// No two transactions of a block have one id. `low` is a part of each id; `id` gives the whole, right

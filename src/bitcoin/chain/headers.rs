@@ -1,16 +1,8 @@
 //! Bitcoin's headers in a chain file: read back into a tree, and appended to.
 //!
 //! Previous id, height and bits of a header are not there: they follow from the headers before, of
-//! which the file holds all from genesis on. Genesis itself follows from the network.
-//!
-//! # Parameters
-//!
-//! Numbers marked *v* are of varying size (see [`crate::wire`]), the others little-endian.
-//!
-//! | field | bytes |
-//! |---|---|
-//! | name of the network | v length, bytes |
-//! | heights from which BIP34, BIP66, BIP65, BIP68 and BIP141 hold | 5 × 4; regtest can move them |
+//! which the file holds all from genesis on. Genesis itself follows from the network. Numbers marked *v* are of
+//! varying size (see [`crate::wire`]), the others little-endian.
 //!
 //! # Run of headers
 //!
@@ -26,16 +18,14 @@ use crate::chain::file::{
 };
 use crate::chain::{Ancestor, BlockTree, HeaderTree, Start};
 use crate::primitives::{Hash256, Header};
-use crate::wire::{Fault, Malformed, Reader, put_prefixed, put_varint, put_zigzag};
+use crate::wire::{Fault, Malformed, Reader, put_varint, put_zigzag};
 
-use super::difficulty::{Required, required_bits};
-use super::{ActivationHeights, HeaderRules, Network, Params};
+use super::params::{file_head, params_at_level};
+use crate::bitcoin::difficulty::{Required, required_bits};
+use crate::bitcoin::{HeaderRules, Params};
 
 /// The shortest header: time, Merkle root, nonce.
 const HEADER_LEN_MIN: usize = 1 + 32 + 4;
-
-/// The longest name of a network that is read.
-const NAME_LEN_MAX: usize = 64;
 
 /// What a chain file holds, read whole.
 pub struct LoadedHeaders {
@@ -85,12 +75,7 @@ impl LoadedHeaders {
     /// The head of a file for the network with these parameters.
     #[must_use]
     pub fn file_head(params: &Params) -> FileHead {
-        FileHead {
-            is_ledger: false,
-            level: FileLevel::Headers,
-            chain_id: params.genesis.id(),
-            params: encode_params(params),
-        }
+        file_head(params, FileLevel::Headers)
     }
 
     /// The bytes of a new file.
@@ -121,62 +106,6 @@ impl LoadedHeaders {
         let params = tree.rules().params().clone();
         Ok(Self { store: HeaderStore { branch, params, runs, at_hand: None }, tree })
     }
-}
-
-/// The network that the head of a chain file names.
-///
-/// # Errors
-/// If it is another family's, of another level, or names no network that is known.
-pub fn params_of_head(head: &FileHead) -> Result<Params, ChainFileError> {
-    let no = |why: String| Err(ChainFileError::NotAChainFile(why));
-    if head.is_ledger {
-        return no("a chain file of a ledger, not of Bitcoin".into());
-    }
-    if head.level != FileLevel::Headers {
-        let level = head.level.name();
-        return no(format!("a chain file of level {level}; this version knows headers"));
-    }
-    let params = match decode_params(&head.params) {
-        Ok(params) => params,
-        Err(why) => return no(format!("the chain file's parameters: {why}")),
-    };
-    if params.genesis.id() != head.chain_id {
-        return no("the chain file's chain id is not the genesis of its network".into());
-    }
-    Ok(params)
-}
-
-fn encode_params(params: &Params) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_prefixed(&mut out, params.name.as_bytes());
-    let ActivationHeights { bip34, dersig, cltv, csv, segwit } = params.heights;
-    for height in [bip34, dersig, cltv, csv, segwit] {
-        out.extend_from_slice(&height.to_le_bytes());
-    }
-    out
-}
-
-fn decode_params(bytes: &[u8]) -> Result<Params, Malformed> {
-    let mut reader = Reader::new(bytes);
-    let name = reader.prefixed(NAME_LEN_MAX)?;
-    let network = std::str::from_utf8(name).ok().and_then(|name| name.parse::<Network>().ok());
-    let unknown = Reader::fault_at(0, Fault::NotAllowed("no network of this name is known"));
-    let mut params = Params::of(network.ok_or(unknown)?);
-    let heights_at = reader.offset();
-    let heights = ActivationHeights {
-        bip34: reader.u32()?,
-        dersig: reader.u32()?,
-        cltv: reader.u32()?,
-        csv: reader.u32()?,
-        segwit: reader.u32()?,
-    };
-    reader.finish()?;
-    if params.heights != heights && params.name != Network::Regtest.name() {
-        let fault = Fault::NotAllowed("soft forks are moved, and this is not regtest");
-        return Err(Reader::fault_at(heights_at, fault));
-    }
-    params.heights = heights;
-    Ok(params)
 }
 
 /// What the file holds of a header.
@@ -250,7 +179,7 @@ struct Loading {
 impl Loading {
     fn new(head: &FileHead) -> Result<Self, ChainFileError> {
         // What was accepted once stays accepted, whatever the clock says today.
-        let rules = HeaderRules::new(params_of_head(head)?, u64::MAX);
+        let rules = HeaderRules::new(params_at_level(head, FileLevel::Headers)?, u64::MAX);
         let tree = HeaderTree::new(rules, Start::Genesis, 0);
         Ok(Self { tree, runs: Runs::default(), tip: BlockTree::<HeaderRules>::START })
     }
@@ -405,6 +334,7 @@ impl HeaderStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bitcoin::Network;
 
     fn headers(versions: &[i32]) -> Vec<Header> {
         let bits = Params::of(Network::Regtest).genesis.bits();
@@ -458,20 +388,5 @@ mod tests {
         let mut lying = Vec::new();
         put_varint(&mut lying, u64::MAX);
         assert!(decode_run(&lying).is_err());
-    }
-
-    #[test]
-    fn parameters_come_back_and_only_regtest_moves_forks() {
-        for network in Network::ALL {
-            let mut params = Params::of(network);
-            let encoded = encode_params(&params);
-            assert_eq!(decode_params(&encoded), Ok(params.clone()));
-            for cut in 0..encoded.len() {
-                assert!(decode_params(&encoded[..cut]).is_err());
-            }
-            params.heights.csv += 1;
-            let moved = decode_params(&encode_params(&params));
-            assert_eq!(moved.is_ok(), network == Network::Regtest, "{network}");
-        }
     }
 }

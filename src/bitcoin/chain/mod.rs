@@ -1,0 +1,9 @@
+//! Bitcoin in a chain file: headers alone, or whole blocks.
+
+mod blocks;
+mod headers;
+mod params;
+
+pub use blocks::{BlockEvent, BlockStore, LoadedBlocks, StoredBlock};
+pub use headers::{HeaderStore, LoadedHeaders};
+pub use params::params_of_head;

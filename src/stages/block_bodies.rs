@@ -1,0 +1,286 @@
+//! The stage that judges the bodies of Bitcoin's blocks: encoding, Merkle root, shape, context, witnesses.
+//!
+//! Many blocks at a time: the ids of all transactions of a batch go to the backend together, those with and
+//! those without witnesses, and so do all trees. The verdict on a block is that of the block alone.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::bitcoin::{Block, BlockContext, BodyRules, Params, Transaction};
+use crate::compute::Backend;
+use crate::primitives::{Hash256, HashFunction, Messages, Trees, merkle_root, sha256d};
+use crate::verdict::Violation;
+
+use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task, keep};
+
+/// The bytes of transactions that are hashed in one call.
+const MESSAGE_BYTES: usize = 4 << 20;
+
+/// Judges bodies, batch by batch.
+pub(super) struct BodyJudge<'a> {
+    params: &'a Params,
+    backend: &'a dyn Backend,
+}
+
+impl<'a> BodyJudge<'a> {
+    pub(super) const fn new(params: &'a Params, backend: &'a dyn Backend) -> Self {
+        Self { params, backend }
+    }
+}
+
+impl JudgeBodies<BlockContext> for BodyJudge<'_> {
+    fn judge(&mut self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody> {
+        let mut verdicts = vec![Ok(()); bodies.len()];
+        let rules = BodyRules::new(self.params);
+        let parsed: Vec<_> = bodies
+            .par_iter()
+            .map(|body| (body.task.known != Known::Sound).then(|| rules.parse(&body.bytes)))
+            .collect();
+        let mut open = Vec::new();
+        for (index, parsed) in parsed.into_iter().enumerate() {
+            match parsed {
+                None => {}
+                Some(Err(violation)) => verdicts[index] = Err(violation),
+                Some(Ok(block)) => open.push(self.open(index, bodies[index].task, block)),
+            }
+        }
+        for (index, verdict) in self.judge_open(&open) {
+            keep(verdict, &mut verdicts[index]);
+        }
+        drop(open);
+        let judged = bodies.into_iter().zip(verdicts);
+        judged
+            .map(|(ReadBody { task, bytes }, verdict)| JudgedBody {
+                body: task.body,
+                bytes,
+                verdict,
+            })
+            .collect()
+    }
+}
+
+impl BodyJudge<'_> {
+    fn open<'b>(&self, index: usize, task: Task<BlockContext>, block: Block<'b>) -> Open<'b> {
+        let (rules, context) = (BodyRules::new(self.params), task.context);
+        let commits =
+            context.height.is_some_and(|height| rules.commitment(&block, height).is_some());
+        let on_host = task.body.is_repeated();
+        Open { index, context, block, commits, on_host }
+    }
+
+    /// The verdict on each open body, by its place in the batch.
+    fn judge_open(&self, open: &[Open<'_>]) -> Vec<(usize, Result<(), Violation>)> {
+        // A device has seen what a header names by the time another body of it comes.
+        let hashed = self.digests(open.iter().filter(|open| !open.on_host));
+        let mut hashed = hashed.into_iter();
+        let digests: Vec<_> =
+            open.iter().map(|open| if open.on_host { None } else { hashed.next() }).collect();
+        let judged: Vec<_> = open
+            .par_iter()
+            .zip(digests)
+            .map(|(open, digests)| match digests {
+                Some(digests) => self.confirm(open, &digests),
+                None => (self.check(open, &self.host_digests(open), &Cell::new(false)), false),
+            })
+            .collect();
+        if !judged.iter().any(|(_, was_wrong)| *was_wrong) {
+            return open
+                .iter()
+                .zip(judged)
+                .map(|(open, (verdict, _))| (open.index, verdict))
+                .collect();
+        }
+        // One wrong digest makes all of the batch doubtful.
+        self.backend.was_wrong("a Merkle root or a transaction id of a block was wrong".into());
+        open.par_iter()
+            .map(|open| {
+                let digests = self.host_digests(open);
+                (open.index, self.check(open, &digests, &Cell::new(false)))
+            })
+            .collect()
+    }
+
+    /// What the backend's digests say of a block. No block is rejected on a device's word alone: then
+    /// the host computes them again, and says whether the device was wrong.
+    fn confirm(&self, open: &Open<'_>, digests: &Digests) -> (Result<(), Violation>, bool) {
+        let by_digests = Cell::new(false);
+        let verdict = self.check(open, digests, &by_digests);
+        if verdict.is_ok() || !by_digests.get() {
+            return (verdict, false);
+        }
+        let right = self.host_digests(open);
+        (self.check(open, &right, &by_digests), right != *digests)
+    }
+
+    /// Every rule, in Bitcoin Core's order. `by_digests` is set if what fails depends on digests.
+    fn check(
+        &self,
+        open: &Open<'_>,
+        digests: &Digests,
+        by_digests: &Cell<bool>,
+    ) -> Result<(), Violation> {
+        let (rules, block) = (BodyRules::new(self.params), &open.block);
+        by_digests.set(true);
+        rules.check_merkle(block, &digests.ids, digests.root).map_err(Violation::Block)?;
+        by_digests.set(false);
+        rules.check_block(block)?;
+        rules.check_in_context(block, open.context).map_err(Violation::Block)?;
+        if let Some(height) = open.context.height {
+            by_digests.set(true);
+            let root = || digests.witness_root.unwrap_or(Hash256::ZERO);
+            rules.check_witnesses(block, height, root).map_err(Violation::Block)?;
+            by_digests.set(false);
+        }
+        rules.check_weight(block).map_err(Violation::Block)
+    }
+
+    /// The digests of one block, without a device.
+    #[expect(clippy::unused_self, reason = "the counterpart of the device's digests")]
+    fn host_digests(&self, open: &Open<'_>) -> Digests {
+        let transactions = open.block.transactions();
+        let ids: Vec<_> = transactions.par_iter().map(Transaction::id).collect();
+        let witness_root = open.commits.then(|| {
+            let witness_ids =
+                transactions.par_iter().enumerate().map(|(index, each)| match index {
+                    0 => Hash256::ZERO,
+                    _ => sha256d(each.bytes()),
+                });
+            merkle_root(&witness_ids.collect::<Vec<_>>())
+        });
+        Digests { root: merkle_root(&ids), witness_root, ids }
+    }
+
+    /// Roots and ids of many blocks, from the backend.
+    fn digests<'o, 'b: 'o>(
+        &self,
+        open: impl Iterator<Item = &'o Open<'b>> + Clone,
+    ) -> Vec<Digests> {
+        let mut hashed = Vec::new();
+        self.hash_all(open.clone(), &mut hashed);
+        let mut trees = Trees::with_capacity(hashed.len());
+        let mut all = Vec::new();
+        let mut at = 0;
+        for open in open {
+            let digests = RawDigests::take(open, &hashed, &mut at);
+            digests.push_trees(open, &hashed, &mut trees);
+            all.push(digests);
+        }
+        let mut roots = vec![Hash256::ZERO; trees.len()];
+        self.backend.merkle_roots(&trees, &mut roots);
+        let mut roots = roots.into_iter();
+        let mut root = || roots.next().expect("one root per tree");
+        let digests = all.into_iter().map(|raw| Digests {
+            root: if raw.ids.is_empty() { Hash256::ZERO } else { root() },
+            witness_root: raw.commits.then(&mut root),
+            ids: hashed[raw.ids].to_vec(),
+        });
+        digests.collect()
+    }
+
+    /// The ids of the transactions of each block, then the witness ids of those that have other ones, where
+    /// the block commits to them.
+    fn hash_all<'o, 'b: 'o>(
+        &self,
+        open: impl Iterator<Item = &'o Open<'b>>,
+        hashed: &mut Vec<Hash256>,
+    ) {
+        let mut messages = Messages::new();
+        let mut hash = |messages: &mut Messages| {
+            let before = hashed.len();
+            hashed.resize(before + messages.len(), Hash256::ZERO);
+            let digests = &mut hashed[before..];
+            self.backend.hash_messages(HashFunction::Sha256d, messages, digests);
+            messages.clear();
+        };
+        for open in open {
+            for transaction in open.block.transactions() {
+                messages.push(&transaction.stripped());
+                if messages.bytes().len() >= MESSAGE_BYTES {
+                    hash(&mut messages);
+                }
+            }
+            for transaction in open.with_other_witness_ids() {
+                messages.push(&[transaction.bytes()]);
+                if messages.bytes().len() >= MESSAGE_BYTES {
+                    hash(&mut messages);
+                }
+            }
+        }
+        hash(&mut messages);
+    }
+}
+
+/// A parsed body of the batch.
+struct Open<'a> {
+    /// Its place in the batch.
+    index: usize,
+    context: BlockContext,
+    block: Block<'a>,
+    /// Whether the block must commit to its witnesses, and does.
+    commits: bool,
+    /// Whether no device may hash it.
+    on_host: bool,
+}
+
+impl<'a> Open<'a> {
+    /// The transactions whose witness ids are not their ids, and must be known.
+    fn with_other_witness_ids(&self) -> impl Iterator<Item = &Transaction<'a>> {
+        let rest = self.block.transactions().iter().skip(1);
+        rest.filter(|transaction| self.commits && transaction.has_witness())
+    }
+}
+
+/// What is hashed of a body.
+#[derive(PartialEq, Eq)]
+struct Digests {
+    root: Hash256,
+    ids: Vec<Hash256>,
+    /// The root of the tree of witness ids, where the block commits to it.
+    witness_root: Option<Hash256>,
+}
+
+/// Where the digests of a body stand among those of the batch.
+struct RawDigests {
+    ids: Range<usize>,
+    /// The witness ids that are not ids.
+    witness_ids: Range<usize>,
+    commits: bool,
+}
+
+impl RawDigests {
+    /// The next body's digests, from `at` on.
+    fn take(open: &Open<'_>, hashed: &[Hash256], at: &mut usize) -> Self {
+        let mut next = |count: usize| {
+            let start = *at;
+            *at += count;
+            start..*at
+        };
+        let ids = next(open.block.transactions().len());
+        let witness_ids = next(open.with_other_witness_ids().count());
+        debug_assert!(*at <= hashed.len());
+        Self { ids, witness_ids, commits: open.commits }
+    }
+
+    /// Adds the tree of the ids, and that of the witness ids where it is needed.
+    fn push_trees(&self, open: &Open<'_>, hashed: &[Hash256], trees: &mut Trees) {
+        let ids = &hashed[self.ids.clone()];
+        if !ids.is_empty() {
+            trees.push(ids);
+        }
+        if !self.commits {
+            return;
+        }
+        let mut witness_ids = hashed[self.witness_ids.clone()].iter();
+        let leaves = open.block.transactions().iter().zip(ids).enumerate();
+        let leaves = leaves.map(|(index, (transaction, id))| match index {
+            // The coinbase holds the commitment, so it cannot be in it.  (BIP141.)
+            0 => Hash256::ZERO,
+            _ if transaction.has_witness() => *witness_ids.next().expect("one for each"),
+            _ => *id,
+        });
+        let leaves: Vec<_> = leaves.collect();
+        trees.push(&leaves);
+    }
+}

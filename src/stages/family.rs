@@ -1,0 +1,116 @@
+//! What the two families of chains do in their own way where bodies are judged.
+
+use crate::chain::file::{BranchFile, ChainFileError};
+use crate::chain::{Ancestor, Body, HeaderRules};
+use crate::primitives::Hash256;
+use crate::verdict::Violation;
+
+/// A family, with the state that the best branch leads to if it has one.
+pub(super) trait Family {
+    /// The rules on headers.
+    type Rules: HeaderRules;
+    /// What the rules on a body must know of the blocks before it.
+    type Context: Copy + Send;
+    /// What judges bodies by their own bytes.
+    type Judge: JudgeBodies<Self::Context> + Send;
+    /// The chain file.
+    type Store: BranchStore;
+
+    /// Whether a block must be undone before one beside it can be applied.
+    const HAS_STATE: bool;
+
+    /// A judge of bodies.
+    fn judge(&self) -> Self::Judge;
+
+    /// What the rules must know of the blocks before `block`, which may connect to nothing.
+    fn context(&self, block: Option<Ancestor<'_>>) -> Self::Context;
+
+    /// Applies a block whose own bytes are sound.
+    ///
+    /// # Errors
+    /// The first rule that is broken; nothing is changed then.
+    fn apply(&mut self, bytes: &[u8]) -> Result<(), Violation>;
+
+    /// Undoes the block that was applied last.
+    fn undo(&mut self, bytes: &[u8]);
+
+    /// The body of a block that the chain file holds, where the state is that before it, or with `after`
+    /// that after it.
+    fn stored_body(
+        &self,
+        store: &mut Self::Store,
+        number: u32,
+        block: Ancestor<'_>,
+        rules: &Self::Rules,
+        after: bool,
+    ) -> Result<Vec<u8>, ChainFileError>;
+
+    /// Appends a sound block to the chain file, whose tip is its parent.
+    fn append(
+        &self,
+        store: &mut Self::Store,
+        number: u32,
+        bytes: &[u8],
+        parent: Ancestor<'_>,
+    ) -> Result<(), ChainFileError>;
+}
+
+/// A chain file that holds bodies.
+pub(super) trait BranchStore {
+    /// The file, with its best branch.
+    fn branch(&self) -> &BranchFile;
+
+    /// The file, to append to.
+    fn branch_mut(&mut self) -> &mut BranchFile;
+
+    /// Whether the file holds the body of a block.
+    fn holds(&self, block: u32) -> bool;
+}
+
+/// Judges bodies by their own bytes, batch by batch.
+pub(super) trait JudgeBodies<C> {
+    /// Judges a batch, on the threads of the current rayon pool. The verdict on a body is that of the body
+    /// alone, whatever stands in the batch beside it.
+    fn judge(&mut self, bodies: Vec<ReadBody<C>>) -> Vec<JudgedBody>;
+}
+
+/// A body to judge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task<C> {
+    pub(super) body: Body,
+    /// The id of its block.
+    pub(super) id: Hash256,
+    pub(super) known: Known,
+    pub(super) context: C,
+}
+
+/// What is known of a body before it is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    Nothing,
+    /// The one body that fits its header is sound; that this is it remains to be seen.
+    Block,
+    /// It was judged before, and passed.
+    Sound,
+}
+
+/// A body with its bytes.
+#[derive(Debug)]
+pub(super) struct ReadBody<C> {
+    pub(super) task: Task<C>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A body and what its own bytes say.
+#[derive(Debug)]
+pub(super) struct JudgedBody {
+    pub(super) body: Body,
+    pub(super) bytes: Vec<u8>,
+    pub(super) verdict: Result<(), Violation>,
+}
+
+/// Notes a verdict; whether the body goes on.
+pub(super) fn keep(verdict: Result<(), Violation>, place: &mut Result<(), Violation>) -> bool {
+    *place = verdict;
+    verdict.is_ok()
+}

@@ -1,0 +1,441 @@
+//! Follows the branch with the most work: judges its bodies, brings the state along, and then judges the
+//! bodies beside it.
+//!
+//! All headers are known by now. If a body fails, the state goes back to where the next best branch
+//! leaves, and follows that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rayon::ThreadPool;
+
+use crate::chain::file::{AnyStorage, ChainFile, ChainFileError};
+use crate::chain::{BlockTree, Body};
+use crate::dump::{Bodies, BodyReader, Progress};
+use crate::error::Error;
+use crate::primitives::{Hash256, sha256d};
+use crate::verdict::Violation;
+
+use super::family::{BranchStore, Family, JudgeBodies, JudgedBody, Known, ReadBody, Task};
+use super::pipeline::{self, Overlap};
+use super::target::Commits;
+use super::{Busy, Stored};
+
+/// The bytes of bodies in a batch, unless one block has more.
+pub(super) const BATCH_BYTES: usize = 4 << 20;
+
+/// How many blocks of a branch are looked up at a time.
+const SEGMENT: usize = 1 << 16;
+
+pub(super) fn thread_pool(threads: usize) -> Result<ThreadPool, Error> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("bodies-{index}"))
+        .build()
+        .map_err(|error| Error::Device(error.to_string()))
+}
+
+/// Judges bodies, and keeps the state that the best branch leads to.
+pub(super) struct Follower<'a, 's, F: Family> {
+    pub(super) tree: BlockTree<F::Rules>,
+    pub(super) family: F,
+    /// The block that the state is that of.
+    pub(super) at: u32,
+    /// The chain file, if there is one.
+    pub(super) sink: Option<Sink<'s, F>>,
+    pub(super) bodies: &'a Bodies,
+    pub(super) pool: Arc<ThreadPool>,
+    /// The most bodies in a batch.
+    pub(super) batch: usize,
+    /// Whether the stages overlap.
+    pub(super) overlap: bool,
+    pub(super) progress: &'a Progress,
+    pub(super) busy: Busy,
+}
+
+impl<F: Family> Follower<'_, '_, F> {
+    /// Judges all bodies, and commits what passed to the chain file.
+    pub(super) fn run(&mut self) -> Result<(), Error> {
+        let judged = self.follow_best().and_then(|()| self.judge_the_rest());
+        // What passed stays, whatever came after it. If both fail, the first says why.
+        let committed = self.commit();
+        judged.and(committed)
+    }
+
+    /// Leads the state to the end of the best branch all of whose bodies pass.
+    fn follow_best(&mut self) -> Result<(), Error> {
+        loop {
+            let best = self.tree.best();
+            if best == self.at {
+                return Ok(());
+            }
+            let (back, forth) = self.tree.route(self.at, best);
+            if !back.is_empty() && !self.is_worth_the_way(&forth)? {
+                continue;
+            }
+            self.take_back(&back)?;
+            for segment in forth.chunks(SEGMENT) {
+                if !self.connect_all(segment)? {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether the first block of the way that the state has not taken before passes by its own bytes.
+    /// If it does not, the state need not go there to find out: branches whose tips fail by turns would
+    /// send it to and fro.
+    fn is_worth_the_way(&mut self, forth: &[u32]) -> Result<bool, Error> {
+        let Some(&block) = forth.iter().find(|&&block| !self.tree.was_taken(block)) else {
+            return Ok(true);
+        };
+        let mut reader = self.bodies.reader();
+        while let Some(judged) = self.other_body(block, &mut reader)? {
+            self.tree.judged(&judged.body, judged.verdict);
+            if judged.verdict.is_ok() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes blocks back, the last first.
+    fn take_back(&mut self, blocks: &[u32]) -> Result<(), Error> {
+        let mut reader = self.bodies.reader();
+        for &block in blocks {
+            self.at = self.tree.parent(block).expect("the start is never taken back");
+            if !F::HAS_STATE {
+                continue;
+            }
+            let bytes = match self.stored_body(block, true)? {
+                Some(bytes) => bytes,
+                None => {
+                    let body = self.tree.body(block).expect("a connected block has a body");
+                    read_body(&mut reader, &body, self.tree.id(block))?
+                }
+            };
+            self.family.undo(&bytes);
+            self.stopped()?;
+        }
+        Ok(())
+    }
+
+    /// The body of a block that the chain file holds, where the state is that before it, or with
+    /// `after` that after it.
+    fn stored_body(&mut self, block: u32, after: bool) -> Result<Option<Vec<u8>>, Error> {
+        let Some(sink) = self.sink.as_mut().filter(|sink| sink.store.holds(block)) else {
+            return Ok(None);
+        };
+        let (tree, family) = (&self.tree, &self.family);
+        let body =
+            family.stored_body(&mut sink.store, block, tree.block(block), tree.rules(), after);
+        body.map(Some).map_err(|source| sink.error(source))
+    }
+
+    /// Connects blocks one after the other; `false` if one of them fails.
+    fn connect_all(&mut self, mut blocks: &[u32]) -> Result<bool, Error> {
+        // What was known beforehand comes first, as the parent of what is known is known.
+        while let [block, rest @ ..] = blocks
+            && self.tree.is_known(*block)
+        {
+            let bytes = self.stored_body(*block, false)?.expect("the file holds what is known");
+            self.reconnect(*block, bytes)?;
+            blocks = rest;
+        }
+        let mut bodies = Vec::with_capacity(blocks.len());
+        for &block in blocks {
+            // A block that lost its only body is not on the best branch.
+            let Some(body) = self.tree.body(block) else { break };
+            bodies.push(body);
+        }
+        let mut goes_on = true;
+        self.judge_bodies(&bodies, |judge, judged| {
+            goes_on = judge.connect(judged)?;
+            Ok(goes_on)
+        })?;
+        Ok(goes_on)
+    }
+
+    fn task(&self, body: &Body, known: Known) -> Task<F::Context> {
+        let known = if self.tree.is_sound(body) { Known::Sound } else { known };
+        let block = body.height.map(|_| self.tree.block(body.block));
+        let context = self.family.context(block);
+        Task { body: *body, id: self.tree.id(body.block), known, context }
+    }
+
+    /// Judges bodies by their own bytes, and gives each to `take` until it wants no more.
+    fn judge_bodies(
+        &mut self,
+        bodies: &[Body],
+        mut take: impl FnMut(&mut Self, JudgedBody) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let mut busy = self.busy;
+        let tasks: Vec<_> = bodies
+            .iter()
+            .map(|body| {
+                let known =
+                    if self.tree.is_known(body.block) { Known::Block } else { Known::Nothing };
+                self.task(body, known)
+            })
+            .collect();
+        let mut reader = self.bodies.reader();
+        let mut tasks = tasks.into_iter();
+        let (batch_max, pool) = (self.batch.max(1), Arc::clone(&self.pool));
+        let mut body_judge = self.family.judge();
+        let overlap = Overlap { overlap: self.overlap, queue: 0 };
+        let result = pipeline::run(
+            overlap,
+            [&mut busy.read, &mut busy.bodies, &mut busy.connect],
+            || read_batch(&mut reader, &mut tasks, batch_max).transpose(),
+            |batch| batch.map(|batch| pool.install(|| body_judge.judge(batch))),
+            |judged| {
+                for judged in judged? {
+                    self.progress.bodies.fetch_add(1, Relaxed);
+                    if !take(self, judged)? {
+                        return Ok(false);
+                    }
+                }
+                self.stopped()?;
+                Ok(true)
+            },
+        );
+        self.busy = busy;
+        result
+    }
+
+    /// Applies a block to the state; `false` if it fails.
+    fn connect(&mut self, judged: JudgedBody) -> Result<bool, Error> {
+        let block = judged.body.block;
+        let mut candidate = Some(judged);
+        let mut reader = self.bodies.reader();
+        while let Some(JudgedBody { body, bytes, verdict }) = candidate.take() {
+            self.tree.judged(&body, verdict);
+            if verdict.is_ok() {
+                return self.apply(&body, &bytes);
+            }
+            // A header may have another body that fits it; nearly none has.
+            candidate = self.other_body(block, &mut reader)?;
+        }
+        Ok(false)
+    }
+
+    fn apply(&mut self, body: &Body, bytes: &[u8]) -> Result<bool, Error> {
+        if let Err(violation) = self.apply_to_state(body.block, bytes) {
+            self.tree.judged(body, Err(violation));
+            return Ok(false);
+        }
+        self.progress.height.store(u64::from(body.height.unwrap_or(0)), Relaxed);
+        let Some(sink) = &mut self.sink else { return Ok(true) };
+        sink.connected(body.block, bytes, &self.family, &self.tree, self.bodies)?;
+        Ok(true)
+    }
+
+    fn apply_to_state(&mut self, number: u32, bytes: &[u8]) -> Result<(), Violation> {
+        self.family.apply(bytes)?;
+        self.tree.taken(number);
+        self.at = number;
+        Ok(())
+    }
+
+    /// Applies a block of the chain file again, after it was taken back.
+    fn reconnect(&mut self, block: u32, bytes: Vec<u8>) -> Result<(), Error> {
+        let applied = self.apply_to_state(block, &bytes);
+        assert_eq!(applied, Ok(()), "it was applied before");
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        // A file that kept only the first half of a reorganisation has less work than the branch that
+        // it took back.
+        sink.connected(block, &bytes, &self.family, &self.tree, self.bodies)?;
+        if F::HAS_STATE && sink.tip() != block {
+            // Read again later on, it would need the state of its place.
+            sink.reconnected.insert(block, bytes);
+        }
+        Ok(())
+    }
+
+    /// Commits what the chain file has not committed.
+    fn commit(&mut self) -> Result<(), Error> {
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.commit(&self.tree))
+    }
+
+    /// The next body of a block whose bodies so far do not fit it.
+    fn other_body(
+        &self,
+        block: u32,
+        reader: &mut BodyReader<'_>,
+    ) -> Result<Option<JudgedBody>, Error> {
+        let Some(body) = self.tree.body(block).filter(|_| !self.tree.is_condemned(block)) else {
+            return Ok(None);
+        };
+        let task = self.task(&body, Known::Nothing);
+        let bytes = read_body(reader, &body, task.id)?;
+        let read = ReadBody { task, bytes };
+        let mut body_judge = self.family.judge();
+        self.stopped()?;
+        Ok(self.pool.install(|| body_judge.judge(vec![read])).pop())
+    }
+
+    /// Judges all bodies beside the best branch by their own bytes.
+    fn judge_the_rest(&mut self) -> Result<(), Error> {
+        let rest = self.tree.unjudged();
+        for segment in rest.chunks(SEGMENT) {
+            self.judge_bodies(segment, |judge, judged| {
+                judge.tree.judged(&judged.body, judged.verdict);
+                Ok(true)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn stopped(&self) -> Result<(), Error> {
+        if self.progress.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// The way into a chain file.
+pub(super) struct Sink<'a, F: Family> {
+    store: F::Store,
+    commits: Commits<'a>,
+    /// Bytes of the file at the last commit.
+    committed_len: u64,
+    /// By how many bytes it grows until the next.
+    commit_bytes: u64,
+    /// Whether the file is between two branches, and so must not be committed.
+    is_between: bool,
+    /// Bodies of the file that were applied again on a branch that is not the file's.
+    reconnected: HashMap<u32, Vec<u8>>,
+}
+
+impl<'a, F: Family> Sink<'a, F> {
+    pub(super) fn new(store: F::Store, commits: Commits<'a>, commit_bytes: u64) -> Self {
+        let committed_len = store.branch().file().len();
+        let reconnected = HashMap::new();
+        Self { store, commits, committed_len, commit_bytes, is_between: false, reconnected }
+    }
+
+    pub(super) fn stored(&self) -> Stored {
+        self.commits.stored(self.file())
+    }
+
+    fn file(&self) -> &ChainFile<AnyStorage> {
+        self.store.branch().file()
+    }
+
+    fn tip(&self) -> u32 {
+        self.store.branch().tip()
+    }
+
+    fn error(&self, source: ChainFileError) -> Error {
+        self.commits.error(source)
+    }
+
+    /// Takes a block that was connected. One on another branch than the file's waits until that branch
+    /// has more work: until then a node would stay where it is.
+    fn connected(
+        &mut self,
+        block: u32,
+        bytes: &[u8],
+        family: &F,
+        tree: &BlockTree<F::Rules>,
+        bodies: &Bodies,
+    ) -> Result<(), Error> {
+        let tip = self.tip();
+        if tree.parent(block) == Some(tip) {
+            self.append(block, bytes, family, tree)?;
+        } else if tree.work(block) > tree.work(tip) {
+            self.reorganise(block, bytes, family, tree, bodies)?;
+        }
+        if self.file().len() - self.committed_len >= self.commit_bytes {
+            self.commit(tree)?;
+        }
+        Ok(())
+    }
+
+    fn reorganise(
+        &mut self,
+        block: u32,
+        bytes: &[u8],
+        family: &F,
+        tree: &BlockTree<F::Rules>,
+        bodies: &Bodies,
+    ) -> Result<(), Error> {
+        let (back, forth) = tree.route(self.tip(), block);
+        // Should a body be gone, what was committed is better than half of the way.
+        self.is_between = true;
+        if let Some(last) = back.last() {
+            let fork = tree.parent(*last).expect("the start is never taken back");
+            let count = tree.block(self.tip()).height() - tree.block(fork).height();
+            let taken_back = self.store.branch_mut().take_back(count, fork);
+            taken_back.map_err(|source| self.error(source))?;
+        }
+        let mut reader = bodies.reader();
+        for number in forth {
+            if number == block {
+                self.append(number, bytes, family, tree)?;
+            } else if let Some(known) = self.reconnected.remove(&number) {
+                self.append(number, &known, family, tree)?;
+            } else if !F::HAS_STATE && self.store.holds(number) {
+                let (block, rules) = (tree.block(number), tree.rules());
+                let known = family.stored_body(&mut self.store, number, block, rules, false);
+                let known = known.map_err(|source| self.error(source))?;
+                self.append(number, &known, family, tree)?;
+            } else {
+                let body = tree.body(number).expect("a connected block has a body");
+                let bytes = read_body(&mut reader, &body, tree.id(number))?;
+                self.append(number, &bytes, family, tree)?;
+            }
+        }
+        self.reconnected.clear();
+        self.is_between = false;
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        number: u32,
+        bytes: &[u8],
+        family: &F,
+        tree: &BlockTree<F::Rules>,
+    ) -> Result<(), Error> {
+        let parent = tree.block(number).parent().expect("genesis is never appended");
+        let appended = family.append(&mut self.store, number, bytes, parent);
+        appended.map_err(|source| self.error(source))
+    }
+
+    fn commit(&mut self, tree: &BlockTree<F::Rules>) -> Result<(), Error> {
+        if !self.file().is_dirty() || self.is_between {
+            return Ok(());
+        }
+        let tip = tree.block(self.tip());
+        let commit = self.store.branch_mut().commit(tip);
+        self.committed_len = self.file().len();
+        self.commits.acknowledge(commit, tip)
+    }
+}
+
+/// Reads bodies until they fill a batch; `None` if there are none left.
+fn read_batch<C>(
+    reader: &mut BodyReader<'_>,
+    tasks: &mut impl Iterator<Item = Task<C>>,
+    batch_max: usize,
+) -> Result<Option<Vec<ReadBody<C>>>, Error> {
+    let mut batch = Vec::new();
+    let mut len = 0;
+    while batch.len() < batch_max && len < BATCH_BYTES {
+        let Some(task) = tasks.next() else { break };
+        let bytes = read_body(reader, &task.body, task.id)?;
+        len += bytes.len();
+        batch.push(ReadBody { task, bytes });
+    }
+    Ok((!batch.is_empty()).then_some(batch))
+}
+
+/// Reads a body; its header must still be the one that was read first.
+fn read_body(reader: &mut BodyReader<'_>, body: &Body, id: Hash256) -> Result<Vec<u8>, Error> {
+    let bytes = reader.read(body.position)?;
+    let header = bytes.get(..crate::primitives::Header::LEN);
+    if header.map(sha256d) != Some(id) {
+        return Err(reader.changed(body.position));
+    }
+    Ok(bytes)
+}
