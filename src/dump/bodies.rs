@@ -1,27 +1,75 @@
-//! The second reading of a ledger's dumps: bodies, at the places where their headers were found.
+//! The second reading of dumps: bodies, at the places where their headers were found.
 
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
+use crate::bitcoin::Block;
 use crate::error::{Error, Place};
 use crate::ledger::RecordHead;
+use crate::primitives::Header;
 use crate::verdict::Position;
 
-use super::FileTable;
+use super::block_head::{BLOCK_LEN_MAX, BlockHead};
+use super::files::OpenFile;
+use super::obfuscation::Key;
+use super::{FileTable, Kind};
 
 /// What is read ahead: blocks mostly follow each other.
 const READ_AHEAD: usize = 256 << 10;
 
 /// Where a file can be read again.
 #[derive(Debug)]
-pub(super) enum Source {
-    /// It could not be read the first time.
+enum Source {
+    /// It could not be read the first time, or holds no bodies.
     Unread,
     /// Where it was; opened when need be, as there may be more dumps than a process may open.
-    Path(PathBuf),
-    /// A copy of all that follows the head.
+    /// Its bytes are XORed with the key.
+    Path { path: PathBuf, key: Key },
+    /// A copy of all that follows the head of the file, as it was read the first time.
     Spool { file: File, head_len: u64 },
+}
+
+/// Where each file can be read again, by its number in the table.
+#[derive(Debug, Default)]
+pub(super) struct Sources(Vec<Source>);
+
+impl Sources {
+    /// Notes how the file that was opened last can be read again, and gives where to copy it if it must
+    /// be copied for that.
+    ///
+    /// # Errors
+    /// If there is no room for a copy.
+    pub(super) fn note(
+        &mut self,
+        table: &FileTable,
+        file: &OpenFile,
+    ) -> Result<Option<File>, Error> {
+        let entry = table.entries.last().expect("a file is open");
+        // Files that could not be opened have entries, but no bodies.
+        self.0.resize_with(table.entries.len() - 1, || Source::Unread);
+        if file.is_plain {
+            self.0.push(Source::Path { path: entry.path.clone(), key: file.key });
+            return Ok(None);
+        }
+        let spool = tempfile::tempfile().map_err(Error::Spool)?;
+        let twin = spool.try_clone().map_err(Error::Spool)?;
+        self.0.push(Source::Spool { file: spool, head_len: 0 });
+        Ok(Some(twin))
+    }
+
+    /// Says where in the file that was opened last its copy begins.
+    pub(super) fn copy_begins_at(&mut self, offset: u64) {
+        if let Some(Source::Spool { head_len, .. }) = self.0.last_mut() {
+            *head_len = offset;
+        }
+    }
+
+    /// The bodies in these files.
+    pub(super) fn bodies(mut self, table: FileTable) -> Bodies {
+        self.0.resize_with(table.entries.len(), || Source::Unread);
+        Bodies { table, sources: self.0 }
+    }
 }
 
 /// The bodies of all blocks that were found, on disk.
@@ -32,10 +80,6 @@ pub struct Bodies {
 }
 
 impl Bodies {
-    pub(super) const fn new(table: FileTable, sources: Vec<Source>) -> Self {
-        Self { table, sources }
-    }
-
     /// A reader with a buffer of its own.
     #[must_use]
     pub const fn reader(&self) -> BodyReader<'_> {
@@ -56,7 +100,7 @@ pub struct BodyReader<'a> {
 
 #[derive(Debug)]
 enum Opened<'a> {
-    File(File),
+    File { file: File, key: Key },
     Spool { file: &'a File, head_len: u64 },
 }
 
@@ -86,62 +130,114 @@ impl BodyReader<'_> {
             self.buffer.clear();
             self.open = Some((number, open(&self.bodies.sources[number])?));
         }
-        let start = offset - RecordHead::LEN as u64;
-        let head = RecordHead::parse(self.bytes(start, RecordHead::LEN)?).ok_or_else(changed)?;
-        let len = head.len as usize;
-        let block = if len <= READ_AHEAD {
-            self.bytes(offset, len)?.to_vec()
-        } else {
-            // Not twice in memory.
-            let mut block = vec![0; len];
-            let read = self.read_range(offset, &mut block)?;
-            if read < len {
-                return Err(changed());
-            }
-            block
-        };
+        match self.bodies.table.entries()[number].kind {
+            Kind::Ledger => self.read_ledger_record(offset),
+            Kind::Blk => self.read_block_record(offset),
+            Kind::Block => self.read_up_to_block_end(offset, BLOCK_LEN_MAX, false),
+            Kind::Headers | Kind::Hex | Kind::Other => Err(changed()),
+        }
+    }
+
+    fn read_ledger_record(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+        let head = self.head::<{ RecordHead::LEN }>(offset)?;
+        let head = RecordHead::parse(&head).ok_or_else(changed)?;
+        let block = self.read_whole(offset, head.len as usize)?;
         if head.holds(&block) { Ok(block) } else { Err(changed()) }
     }
 
-    /// `len` bytes of the open file from `start` on.
-    fn bytes(&mut self, start: u64, len: usize) -> io::Result<&[u8]> {
+    fn read_block_record(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+        let head = self.head::<{ BlockHead::LEN }>(offset)?;
+        let head = BlockHead::plausible(&head).ok_or_else(changed)?;
+        self.read_up_to_block_end(offset, head.len, true)
+    }
+
+    /// A block of at most `len` bytes. It ends where it says itself; what does not parse has all of them,
+    /// and if `is_claimed`, there must be as many.
+    fn read_up_to_block_end(
+        &mut self,
+        offset: u64,
+        len: usize,
+        is_claimed: bool,
+    ) -> io::Result<Vec<u8>> {
+        // A length may lie: the few bytes of most blocks are enough to tell.
+        let ahead = self.up_to(offset, len.min(READ_AHEAD))?;
+        if let Ok(end) = Block::encoded_len_of(ahead) {
+            return Ok(ahead[..end].to_vec());
+        }
+        let mut block = vec![0; len];
+        let read = self.read_range(offset, &mut block)?;
+        block.truncate(read);
+        match Block::encoded_len_of(&block) {
+            Ok(end) => block.truncate(end),
+            Err(_) if read < Header::LEN || is_claimed && read < len => return Err(changed()),
+            Err(_) => {}
+        }
+        Ok(block)
+    }
+
+    /// The bytes right before a block.
+    fn head<const N: usize>(&mut self, offset: u64) -> io::Result<[u8; N]> {
+        let start = offset.checked_sub(N as u64).ok_or_else(changed)?;
+        self.up_to(start, N)?.try_into().map_err(|_| changed())
+    }
+
+    /// Exactly `len` bytes of the open file from `start` on.
+    fn read_whole(&mut self, start: u64, len: usize) -> io::Result<Vec<u8>> {
+        if len <= READ_AHEAD {
+            let bytes = self.up_to(start, len)?;
+            return if bytes.len() == len { Ok(bytes.to_vec()) } else { Err(changed()) };
+        }
+        // Not twice in memory.
+        let mut bytes = vec![0; len];
+        let read = self.read_range(start, &mut bytes)?;
+        if read == len { Ok(bytes) } else { Err(changed()) }
+    }
+
+    /// Up to `len` bytes of the open file from `start` on, at most [`READ_AHEAD`]; fewer at its end alone.
+    fn up_to(&mut self, start: u64, len: usize) -> io::Result<&[u8]> {
         let buffered = start.checked_sub(self.buffer_at).and_then(|at| usize::try_from(at).ok());
         let buffered = buffered.filter(|at| at.saturating_add(len) <= self.buffer.len());
         let at = match buffered {
             Some(at) => at,
             None => {
-                self.fill(start, len)?;
+                self.fill(start)?;
                 0
             }
         };
-        Ok(&self.buffer[at..at + len])
+        let end = self.buffer.len().min(at + len);
+        Ok(&self.buffer[at..end])
     }
 
-    /// Reads at least `len` bytes from `start` on.
-    fn fill(&mut self, start: u64, len: usize) -> io::Result<()> {
+    /// Reads ahead from `start` on.
+    fn fill(&mut self, start: u64) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(len.max(READ_AHEAD), 0);
+        buffer.resize(READ_AHEAD, 0);
         let read = self.read_range(start, &mut buffer)?;
         buffer.truncate(read);
         (self.buffer, self.buffer_at) = (buffer, start);
-        if read < len { Err(changed()) } else { Ok(()) }
+        Ok(())
     }
 
     /// Fills `bytes` from `start` on as far as the open file goes.
     fn read_range(&self, start: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        let (file, start) = match &self.open {
-            None => return Err(changed()),
-            Some((_, Opened::File(file))) => (file, start),
-            Some((_, Opened::Spool { file, head_len })) => (*file, start - head_len),
-        };
-        crate::positioned::read_up_to(file, start, bytes)
+        match &self.open {
+            None => Err(changed()),
+            Some((_, Opened::File { file, key })) => {
+                let read = crate::positioned::read_up_to(file, start, bytes)?;
+                key.apply(&mut bytes[..read], start);
+                Ok(read)
+            }
+            Some((_, Opened::Spool { file, head_len })) => {
+                crate::positioned::read_up_to(file, start - head_len, bytes)
+            }
+        }
     }
 }
 
 fn open(source: &Source) -> io::Result<Opened<'_>> {
     match source {
         Source::Unread => Err(changed()),
-        Source::Path(path) => File::open(path).map(Opened::File),
+        Source::Path { path, key } => Ok(Opened::File { file: File::open(path)?, key: *key }),
         Source::Spool { file, head_len } => Ok(Opened::Spool { file, head_len: *head_len }),
     }
 }

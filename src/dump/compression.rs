@@ -39,12 +39,11 @@ pub(super) fn peek(mut reader: Reader, len: usize) -> io::Result<Peeked> {
     Ok(Peeked { prefix, reader, is_plain: true })
 }
 
-/// The plain bytes behind `file`, looked at up to `len`.
+/// The plain bytes behind a file whose first `len` bytes were looked at, looked at in the same way.
 ///
 /// # Errors
 /// If not a single byte can be read.
-pub(super) fn open(file: Reader, len: usize) -> io::Result<Peeked> {
-    let raw = peek(file, len)?;
+pub(super) fn decompress(raw: Peeked, len: usize) -> io::Result<Peeked> {
     match decompressor(&raw.prefix) {
         Some(decompress) if !is_chain(&raw.prefix) => {
             let plain = peek(Box::new(Steady::new(decompress(raw.reader)?)), len)?;

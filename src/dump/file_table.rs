@@ -7,6 +7,10 @@ use crate::verdict::Position;
 
 use super::Kind;
 
+/// What zeros in a block file are: room that a node reserved. They hide nothing.
+/// (Bitcoin Core: `FlatFileSeq::Allocate`.)
+pub(super) const PREALLOCATED: &str = "zeros, as preallocated";
+
 /// A range of bytes that holds no block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
@@ -16,6 +20,14 @@ pub struct Skipped {
     pub bytes: u64,
     /// What it is.
     pub why: String,
+}
+
+impl Skipped {
+    /// Whether these are zeros that a node reserved, and so no fault of the file.
+    #[must_use]
+    pub fn is_preallocated(&self) -> bool {
+        self.why == PREALLOCATED
+    }
 }
 
 /// A record that the end of the file cuts short.
@@ -44,6 +56,8 @@ pub struct FileEntry {
     pub skipped_more_bytes: u64,
     /// A record that the end of the file cuts short.
     pub torn: Option<Torn>,
+    /// Bytes in all skipped ranges but those that a node reserved.
+    faulty_bytes: u64,
     /// Where the file begins in the whole input.
     pub(super) start: Position,
 }
@@ -61,6 +75,7 @@ impl FileEntry {
             skipped: Vec::new(),
             skipped_more_bytes: 0,
             torn: None,
+            faulty_bytes: 0,
             start,
         }
     }
@@ -75,6 +90,9 @@ impl FileEntry {
 
     /// Notes a range that holds no block; neighbours of one kind become one range.
     pub(super) fn skip(&mut self, offset: u64, bytes: u64, why: &str) {
+        if why != PREALLOCATED {
+            self.faulty_bytes += bytes;
+        }
         if let Some(last) = self.skipped.last_mut()
             && last.offset + last.bytes == offset
             && last.why == why
@@ -87,11 +105,11 @@ impl FileEntry {
         }
     }
 
-    /// Whether every byte of the file was accounted for; a file that a directory merely contains
-    /// is no part of the dump.
+    /// Whether every byte of the file was accounted for: it belongs to a block, or to the zeros that a
+    /// node reserves in a block file. A file that a directory merely contains is no part of the dump.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.kind == Kind::Other || (self.skipped.is_empty() && self.torn.is_none())
+        self.kind == Kind::Other || (self.faulty_bytes == 0 && self.torn.is_none())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Place};
 use crate::verdict::Position;
 
+use super::obfuscation::Key;
 use super::{FileEntry, FileTable, Input, Inputs, Kind, Progress};
 
 /// A file of the input, open for reading.
@@ -13,8 +14,10 @@ pub(super) struct OpenFile {
     pub(super) kind: Kind,
     /// The decompressed bytes.
     pub(super) reader: Box<dyn Read + Send>,
-    /// Whether they are the bytes on disk, which can be read again at any place.
+    /// Whether the file was not compressed, so that it can be read again at any place.
     pub(super) is_plain: bool,
+    /// What the bytes of a block file were XORed with.
+    pub(super) key: Key,
 }
 
 /// The files of the input in order.
@@ -25,7 +28,7 @@ pub(super) struct Files {
     start: u64,
     /// The first file that could not be read to its end.
     pub(super) error: Option<Error>,
-    progress: Arc<Progress>,
+    pub(super) progress: Arc<Progress>,
 }
 
 impl Files {
@@ -51,14 +54,14 @@ impl Files {
                 self.table.entries.push(entry);
                 continue;
             }
-            let kind = input.kind;
+            let (kind, key) = (input.kind, input.key);
             self.table.entries.push(entry);
             if let Some(failure) = input.failure.take() {
                 self.error.get_or_insert(failure);
                 continue;
             }
             match input.into_reader(&self.progress) {
-                Ok((reader, is_plain)) => return Some(OpenFile { kind, reader, is_plain }),
+                Ok((reader, is_plain)) => return Some(OpenFile { kind, reader, is_plain, key }),
                 Err(source) => self.fail(source),
             }
         }

@@ -1,6 +1,6 @@
 //! From what the user named to a list of files, each recognised by its content.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,14 +8,18 @@ use std::sync::Arc;
 use crate::error::{Error, Place};
 
 use super::Kind;
-use super::compression;
+use super::compression::{self, Peeked};
+use super::directory::{is_block_file, open_directory};
 use super::kind::PREFIX_LEN;
+use super::obfuscation::{self, Beside, Deobfuscated, Key};
 use super::progress::{Counted, Progress};
 
 /// A recognised file.
 pub struct Input {
     pub(super) path: PathBuf,
     pub(super) kind: Kind,
+    /// What its bytes were XORed with.
+    pub(super) key: Key,
     /// What a pipe holds cannot be read twice, so its reader is kept from recognition on.
     reader: Option<Box<dyn Read + Send>>,
     /// Why a file of a directory is passed over.
@@ -54,7 +58,7 @@ impl Inputs {
             let opened = if is_stdin(&path) {
                 Input::from_stdin(forced, &progress).map(|input| vec![input])
             } else if path.is_dir() {
-                open_directory(path, forced)
+                open_directory(path, forced, &progress)
             } else {
                 Input::from_file(path, forced, &progress).map(|input| vec![input])
             };
@@ -86,22 +90,25 @@ impl Inputs {
 }
 
 impl Input {
-    fn failed(path: PathBuf, error: Error) -> Self {
-        Self {
-            path,
-            kind: Kind::Other,
-            reader: None,
-            passed_over: None,
-            failure: Some(error),
-            bytes_on_disk: 0,
-        }
+    fn new(path: PathBuf, (kind, key): (Kind, Key), bytes_on_disk: u64) -> Self {
+        Self { path, kind, key, reader: None, passed_over: None, failure: None, bytes_on_disk }
+    }
+
+    /// A file that cannot be read, and might be a part of the dump.
+    pub(super) fn failed(path: PathBuf, error: Error) -> Self {
+        Self { failure: Some(error), ..Self::new(path, (Kind::Other, Key::PLAIN), 0) }
+    }
+
+    /// A file that a directory merely contains.
+    pub(super) fn passed_over(path: PathBuf, why: String) -> Self {
+        Self { passed_over: Some(why), ..Self::new(path, (Kind::Other, Key::PLAIN), 0) }
     }
 
     fn from_stdin(forced: Option<Kind>, progress: &Arc<Progress>) -> Result<Self, Error> {
         Self::from_pipe(PathBuf::from("-"), Box::new(io::stdin()), forced, progress)
     }
 
-    fn from_file(
+    pub(super) fn from_file(
         path: &Path,
         forced: Option<Kind>,
         progress: &Arc<Progress>,
@@ -111,15 +118,7 @@ impl Input {
         if !metadata.is_file() {
             return Self::from_pipe(path.into(), Box::new(file), forced, progress);
         }
-        let kind = recognise(path, Box::new(file), forced)?;
-        Ok(Self {
-            path: path.into(),
-            kind,
-            reader: None,
-            passed_over: None,
-            failure: None,
-            bytes_on_disk: metadata.len(),
-        })
+        Ok(Self::new(path.into(), recognise(path, file, forced)?, metadata.len()))
     }
 
     fn from_pipe(
@@ -129,14 +128,13 @@ impl Input {
         progress: &Arc<Progress>,
     ) -> Result<Self, Error> {
         let counted = Counted { reader: pipe, progress: Arc::clone(progress) };
-        let opened = compression::open(Box::new(counted), PREFIX_LEN);
+        let opened = open(Box::new(counted), Key::PLAIN);
         let opened = opened.map_err(|source| unreadable(&path, source))?;
-        let kind = kind_of(&path, &opened.prefix, forced)?;
-        let reader = Some(opened.reader);
-        Ok(Self { path, kind, reader, passed_over: None, failure: None, bytes_on_disk: 0 })
+        let recognised = kind_of(&path, &opened.prefix, &Beside::Pipe, forced)?;
+        Ok(Self { reader: Some(opened.reader), ..Self::new(path, recognised, 0) })
     }
 
-    /// The decompressed bytes from the start, and whether they are those on disk.
+    /// The decompressed and de-obfuscated bytes from the start, and whether none were compressed.
     pub(super) fn into_reader(
         self,
         progress: &Arc<Progress>,
@@ -146,91 +144,42 @@ impl Input {
         }
         let file = File::open(&self.path)?;
         let counted = Counted { reader: file, progress: Arc::clone(progress) };
-        let opened = compression::open(Box::new(counted), PREFIX_LEN)?;
-        Ok((opened.reader, opened.is_plain))
+        let opened = open(Box::new(counted), self.key)?;
+        let reader: Box<dyn Read + Send> = match self.key {
+            Key::PLAIN => opened.reader,
+            key => Box::new(Deobfuscated::new(opened.reader, key)),
+        };
+        Ok((reader, opened.is_plain))
     }
 }
 
-fn unreadable(path: &Path, source: io::Error) -> Error {
+/// Decompresses a file. Obfuscated, one that is not compressed may look like it.
+fn open(file: Box<dyn Read + Send>, key: Key) -> io::Result<Peeked> {
+    let raw = compression::peek(file, PREFIX_LEN)?;
+    if key != Key::PLAIN && obfuscation::opens(key, &raw.prefix) {
+        return Ok(raw);
+    }
+    compression::decompress(raw, PREFIX_LEN)
+}
+
+pub(super) fn unreadable(path: &Path, source: io::Error) -> Error {
     Error::Unreadable { place: Place { path: path.into(), offset: 0 }, source }
 }
 
-fn recognise(path: &Path, file: Box<dyn Read + Send>, forced: Option<Kind>) -> Result<Kind, Error> {
-    let opened = compression::open(file, PREFIX_LEN).map_err(|source| unreadable(path, source))?;
-    kind_of(path, &opened.prefix, forced)
+fn recognise(path: &Path, file: File, forced: Option<Kind>) -> Result<(Kind, Key), Error> {
+    let beside = Beside::of(path);
+    let key = if let Beside::Key(key) = beside { key } else { Key::PLAIN };
+    let opened = open(Box::new(file), key).map_err(|source| unreadable(path, source))?;
+    kind_of(path, &opened.prefix, &beside, forced)
 }
 
-fn kind_of(path: &Path, prefix: &[u8], forced: Option<Kind>) -> Result<Kind, Error> {
-    match forced {
-        // What holds nothing holds no blocks either, whatever it is said to be.
-        Some(kind) if !prefix.is_empty() => Ok(kind),
-        _ => Kind::of(prefix).map_err(|why| Error::NotRecognised {
-            place: Place { path: path.into(), offset: 0 },
-            why,
-        }),
-    }
-}
-
-/// The files of a directory, not of its subdirectories: Bitcoin's block files if there are any,
-/// else every file, by name.
-fn open_directory(path: &Path, forced: Option<Kind>) -> Result<Vec<Input>, Error> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(|source| unreadable(path, source))? {
-        let file = entry.map_err(|source| unreadable(path, source))?.path();
-        // Follows links; a name that leads nowhere is opened below, and reported.
-        if !file.is_dir() {
-            files.push(file);
-        }
-    }
-    files.sort_unstable();
-    let inputs: Vec<_> = files.into_iter().map(|file| of_directory(file, forced)).collect();
-    let passed_over = |input: &Input| input.passed_over.is_some();
-    if inputs.iter().all(passed_over) {
-        let why = match inputs.first() {
-            None => "the directory is empty".into(),
-            Some(first) => format!(
-                "no dump in this directory; its first file, {}: {}",
-                first.path.display(),
-                first.passed_over.as_deref().unwrap_or_default()
-            ),
-        };
-        return Err(Error::NotRecognised { place: Place { path: path.into(), offset: 0 }, why });
-    }
-    Ok(inputs)
-}
-
-/// What a directory merely contains is passed over; what cannot be read might be a part of the dump.
-fn of_directory(path: PathBuf, forced: Option<Kind>) -> Input {
-    let passed_over = |path: PathBuf, why: String| Input {
-        path,
-        kind: Kind::Other,
-        reader: None,
-        passed_over: Some(why),
-        failure: None,
-        bytes_on_disk: 0,
-    };
-    match fs::metadata(&path) {
-        Ok(metadata) if !metadata.is_file() => passed_over(path, "not a regular file".into()),
-        Ok(metadata) => {
-            let kind = File::open(&path)
-                .map_err(|source| unreadable(&path, source))
-                .and_then(|file| recognise(&path, Box::new(file), forced));
-            match kind {
-                Ok(kind) => Input {
-                    path,
-                    kind,
-                    reader: None,
-                    passed_over: None,
-                    failure: None,
-                    bytes_on_disk: metadata.len(),
-                },
-                Err(Error::NotRecognised { why, .. }) => passed_over(path, why),
-                Err(error) => Input::failed(path, error),
-            }
-        }
-        Err(source) => {
-            let error = unreadable(&path, source);
-            Input::failed(path, error)
-        }
-    }
+fn kind_of(
+    path: &Path,
+    prefix: &[u8],
+    beside: &Beside,
+    forced: Option<Kind>,
+) -> Result<(Kind, Key), Error> {
+    // What holds nothing holds no blocks either, whatever it is said to be.
+    obfuscation::recognise(prefix, beside, is_block_file(path), forced)
+        .map_err(|why| Error::NotRecognised { place: Place { path: path.into(), offset: 0 }, why })
 }

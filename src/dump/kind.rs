@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::bitcoin::{Network, UnknownName};
+use crate::bitcoin::UnknownName;
 use crate::chain::file::CHAIN_FILE_MAGIC;
 use crate::ledger::DUMP_MAGIC;
 use crate::primitives::Header;
 
+use super::block_head::{find_record, network_at};
 use super::hex_lines::{BYTE_ORDER_MARK, HEX_LINE_LEN};
 
 /// How much of a file decides what it is.
@@ -63,17 +64,25 @@ impl Kind {
         if prefix.starts_with(&DUMP_MAGIC) && !is_chain(prefix) {
             return Ok(Self::Ledger);
         }
-        let has_magic = |network: &Network| prefix.starts_with(&network.magic());
-        if !is_chain(prefix) && Network::ALL.iter().any(has_magic) {
+        if !is_chain(prefix) && network_at(prefix).is_some() {
             return Ok(Self::Blk);
         }
+        // Other bytes may stand before the first record, a few of which can look like an easy header.
+        let holds_record = || find_record(prefix).is_some();
         let (headers, _) = prefix.as_chunks::<{ Header::LEN }>();
         let Some(first) = headers.first() else {
+            // No record is that short.
             return Err(format!("{} bytes, too short for a header of 80", prefix.len()));
         };
         if proves_work(&Header::from_bytes(*first)) {
             let is_block = starts_with_coinbase(&prefix[Header::LEN..]);
-            return Ok(if is_block { Self::Block } else { Self::Headers });
+            return Ok(if is_block {
+                Self::Block
+            } else if !is_chain(prefix) && holds_record() {
+                Self::Blk
+            } else {
+                Self::Headers
+            });
         }
         // A damaged first header is for the rules to reject, if what follows is clearly a chain.
         if let [_, second, third, ..] = headers {
@@ -81,6 +90,9 @@ impl Kind {
             if proves_work(&second) && proves_work(&third) && third.parent() == second.id() {
                 return Ok(Self::Headers);
             }
+        }
+        if holds_record() {
+            return Ok(Self::Blk);
         }
         Err("not recognised: neither headers, hex lines, a Bitcoin block file nor a dump of a ledger".into())
     }
@@ -155,7 +167,7 @@ impl FromStr for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bitcoin::Params;
+    use crate::bitcoin::{Network, Params};
 
     #[test]
     fn text_is_never_taken_for_a_header() {

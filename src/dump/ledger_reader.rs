@@ -1,16 +1,15 @@
 //! The first reading of a ledger's dumps: heads, and the header of every block.
 
-use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::Read;
 
 use crate::error::{Error, Place};
-use crate::ledger::{DumpHead, HeadError, Params, RecordHead};
-use crate::verdict::Position;
+use crate::ledger::{DumpHead, HeadError, Params};
 
-use super::bodies::Source;
-use super::files::{Files, OpenFile};
-use super::records::{Found, ScanError, Scanner};
-use super::{Batch, Bodies, FileTable, Inputs, Torn};
+use super::bodies::Sources;
+use super::files::Files;
+use super::reader::{self, spool_into};
+use super::records::Scanner;
+use super::{Batch, Bodies, FileTable, Inputs};
 
 type Reader = Box<dyn Read + Send>;
 
@@ -20,7 +19,7 @@ pub struct LedgerReader {
     files: Files,
     current: Option<Scanner<Reader>>,
     /// Where the bodies of each file can be read again.
-    sources: Vec<Source>,
+    sources: Sources,
     params: Option<Params>,
     /// The file that showed the parameters; `None` if they were given.
     shown_by: Option<Place>,
@@ -36,7 +35,7 @@ impl LedgerReader {
         Self {
             files: Files::new(inputs),
             current: None,
-            sources: Vec::new(),
+            sources: Sources::default(),
             params,
             shown_by: None,
             first_height: None,
@@ -80,29 +79,13 @@ impl LedgerReader {
             };
             let found = scanner.next();
             let entry = self.files.table.entries.last_mut().expect("a file is open");
-            let offset = entry.bytes;
-            match found {
-                Ok(Found::Block { header, bytes }) => {
-                    let block = entry.start.0 + offset + RecordHead::LEN as u64;
-                    batch.headers.push(header);
-                    batch.positions.push(Position(block));
-                    entry.blocks += 1;
-                    entry.bytes += bytes;
-                }
-                Ok(Found::Junk { bytes, why }) => {
-                    entry.skip(offset, bytes, why);
-                    entry.bytes += bytes;
-                }
-                Ok(Found::Torn { bytes }) => {
-                    entry.torn = Some(Torn { offset, bytes });
-                    entry.bytes += bytes;
-                }
-                Ok(Found::End) => self.current = None,
-                Err(ScanError::Read(source)) => {
+            match reader::take(found, entry, &mut batch)? {
+                Ok(true) => {}
+                Ok(false) => self.current = None,
+                Err(source) => {
                     self.files.fail(source);
                     self.current = None;
                 }
-                Err(ScanError::Spool(error)) => return Err(Error::Spool(error)),
             }
         }
         Ok((!batch.headers.is_empty()).then_some(batch))
@@ -111,17 +94,15 @@ impl LedgerReader {
     /// What was found in each file, the first error of reading, and where the bodies are.
     #[must_use]
     pub fn finish(self) -> (FileTable, Option<Error>, Bodies) {
-        let bodies = Bodies::new(self.files.table.clone(), self.sources);
+        let bodies = self.sources.bodies(self.files.table.clone());
         (self.files.table, self.files.error, bodies)
     }
 
     /// Opens the next file and reads its head; `false` if there is no file left.
     fn open_next(&mut self) -> Result<bool, Error> {
-        let Some(file) = self.files.open_next() else { return Ok(false) };
-        // Files that could not be opened have entries, but no bodies.
-        self.sources.resize_with(self.files.table.entries.len() - 1, || Source::Unread);
-        let (mut reader, spool) = self.twice_readable(file)?;
-        let (head, len) = match DumpHead::read(&mut reader) {
+        let Some(mut file) = self.files.open_next() else { return Ok(false) };
+        let spool = self.sources.note(&self.files.table, &file)?;
+        let (head, len) = match DumpHead::read(&mut file.reader) {
             Ok(head) => head,
             Err(HeadError::Io(source)) => {
                 self.files.fail(source);
@@ -138,26 +119,9 @@ impl LedgerReader {
         self.first_height = Some(lowest);
         let entry = self.files.table.entries.last_mut().expect("a file is open");
         entry.bytes = len;
-        let spool = spool.map(|file| Box::new(BufWriter::new(file)) as Box<dyn Write + Send>);
-        if let Some(Source::Spool { head_len, .. }) = self.sources.last_mut() {
-            // The copy begins behind the head.
-            *head_len = len;
-        }
-        self.current = Some(Scanner::new(reader, spool));
+        self.sources.copy_begins_at(len);
+        self.current = Some(Scanner::new(file.reader, spool.map(spool_into)));
         Ok(true)
-    }
-
-    /// Notes how the bodies of the file can be read again. Gives the reader, and where to copy it.
-    fn twice_readable(&mut self, file: OpenFile) -> Result<(Reader, Option<File>), Error> {
-        if file.is_plain {
-            let path = self.files.here().expect("a file is open").path;
-            self.sources.push(Source::Path(path));
-            return Ok((file.reader, None));
-        }
-        let spool = tempfile::tempfile().map_err(Error::Spool)?;
-        let twin = spool.try_clone().map_err(Error::Spool)?;
-        self.sources.push(Source::Spool { file: spool, head_len: 0 });
-        Ok((file.reader, Some(twin)))
     }
 
     /// Holds the dump's parameters against those that are known.

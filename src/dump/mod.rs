@@ -1,20 +1,25 @@
 //! From files to headers and bodies: which files there are, what they hold, and how they are framed.
 //!
-//! `files -> decompress -> recognise -> frame -> Batch`. Nothing here judges a header; whatever is
+//! `files -> decompress -> de-obfuscate -> recognise -> frame -> Batch`. Nothing here judges a header; whatever is
 //! no header is reported with its place, and the rest goes on. Bodies are read again, at their places,
 //! once all headers are known: see [`Bodies`].
 
+mod block_head;
+mod block_records;
 mod bodies;
 mod compression;
+mod directory;
 mod file_table;
 mod files;
 mod hex_lines;
 mod inputs;
 mod kind;
 mod ledger_reader;
+mod obfuscation;
 mod progress;
 mod reader;
 mod records;
+mod window;
 
 pub use bodies::{Bodies, BodyReader};
 pub use file_table::{FileEntry, FileTable, Skipped, Torn};

@@ -1,14 +1,19 @@
-//! Frames the files of a dump into batches of headers.
+//! The first reading of Bitcoin's files: frames them into batches of headers.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, BufWriter, Read};
 
+use crate::bitcoin::Network;
 use crate::error::Error;
 use crate::primitives::Header;
 use crate::verdict::Position;
 
-use super::files::Files;
+use super::block_records::{BlockScanner, RawBlockScanner};
+use super::bodies::Sources;
+use super::files::{Files, OpenFile};
 use super::hex_lines::{HexLines, Line};
-use super::{FileEntry, FileTable, Inputs, Kind};
+use super::window::{Found, ScanError, Spool};
+use super::{Bodies, FileEntry, FileTable, Inputs, Kind, Torn};
 
 /// Headers as they stand in the input, each with its place.
 #[derive(Clone, Debug, Default)]
@@ -17,21 +22,56 @@ pub struct Batch {
     pub headers: Vec<Header>,
     /// The first byte of each.
     pub positions: Vec<Position>,
-    /// The networks that magics before blocks name, each with the index of the first header it holds for.
-    pub magics: Vec<(usize, crate::bitcoin::Network)>,
+    /// The networks that records of block files name, each with the index of a header whose record names
+    /// it: of the first in the batch, and of each that names another than the one before. Headers of
+    /// other files name none.
+    pub magics: Vec<(usize, Network)>,
+}
+
+impl Batch {
+    /// Takes what was found at the end of `entry`; `false` at the end of the file.
+    pub(super) fn take(&mut self, found: Found, entry: &mut FileEntry) -> bool {
+        let offset = entry.bytes;
+        entry.bytes += match found {
+            Found::Block { header, head, bytes, network } => {
+                let last = self.magics.last().map(|(_, network)| *network);
+                if let Some(network) = network.filter(|network| last != Some(*network)) {
+                    self.magics.push((self.headers.len(), network));
+                }
+                self.headers.push(header);
+                self.positions.push(Position(entry.start.0 + offset + head));
+                entry.blocks += 1;
+                bytes
+            }
+            Found::Junk { bytes, why } => {
+                entry.skip(offset, bytes, why);
+                bytes
+            }
+            Found::Torn { bytes } => {
+                entry.torn = Some(Torn { offset, bytes });
+                bytes
+            }
+            Found::End => return false,
+        };
+        true
+    }
 }
 
 /// Reads one file after the other, a batch at a time, in bounded memory.
 pub struct HeaderReader {
     files: Files,
     current: Option<Source>,
+    /// Where the bodies of each file can be read again, if they will be.
+    sources: Option<Sources>,
     batch_max: usize,
 }
 
 /// An open file by its framing.
 enum Source {
-    Binary(Box<dyn Read + Send>),
+    Headers(Box<dyn Read + Send>),
     Hex(HexLines),
+    Records(BlockScanner<Box<dyn Read + Send>>),
+    Block(RawBlockScanner<Box<dyn Read + Send>>),
 }
 
 impl HeaderReader {
@@ -45,26 +85,39 @@ impl HeaderReader {
         Self {
             files: Files::new(inputs),
             current: None,
+            sources: None,
             batch_max: batch.clamp(1, Self::BATCH_MAX),
         }
     }
 
+    /// The same, but the bodies will be read as well: what cannot be read twice is copied into a temporary
+    /// file that has no name.
+    #[must_use]
+    pub fn with_bodies(inputs: Inputs, batch: usize) -> Self {
+        Self { sources: Some(Sources::default()), ..Self::new(inputs, batch) }
+    }
+
     /// The next headers; `None` at the end of the input.
-    pub fn next_batch(&mut self) -> Option<Batch> {
+    ///
+    /// # Errors
+    /// If there is no room for a copy, or the user ends the work: there may be no header in gigabytes.
+    pub fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
         let mut batch = Batch::default();
         while batch.headers.len() < self.batch_max {
+            if self.files.progress.is_stopped() {
+                return Err(Error::Interrupted);
+            }
             let open = (&mut self.current, self.files.table.entries.last_mut());
             let (Some(source), Some(entry)) = open else {
                 let Some(file) = self.files.open_next() else { break };
-                self.current = Some(match file.kind {
-                    Kind::Hex => Source::Hex(HexLines::new(file.reader)),
-                    _ => Source::Binary(file.reader),
-                });
+                self.current = Some(self.source(file)?);
                 continue;
             };
             let more = match source {
-                Source::Binary(reader) => read_binary(reader, entry, &mut batch, self.batch_max),
+                Source::Headers(reader) => read_headers(reader, entry, &mut batch, self.batch_max),
                 Source::Hex(lines) => read_hex(lines, entry, &mut batch, self.batch_max),
+                Source::Records(scanner) => take(scanner.next(), entry, &mut batch)?,
+                Source::Block(scanner) => take(scanner.next(), entry, &mut batch)?,
             };
             let ended = match more {
                 Ok(more) => !more,
@@ -77,7 +130,7 @@ impl HeaderReader {
                 self.current = None;
             }
         }
-        (!batch.headers.is_empty()).then_some(batch)
+        Ok((!batch.headers.is_empty()).then_some(batch))
     }
 
     /// What was found in each file, and the first error of reading.
@@ -85,10 +138,54 @@ impl HeaderReader {
     pub fn finish(self) -> (FileTable, Option<Error>) {
         (self.files.table, self.files.error)
     }
+
+    /// The same, and where the bodies are, if the reader was made [`HeaderReader::with_bodies`].
+    #[must_use]
+    pub fn finish_with_bodies(self) -> (FileTable, Option<Error>, Bodies) {
+        let bodies = self.sources.unwrap_or_default().bodies(self.files.table.clone());
+        (self.files.table, self.files.error, bodies)
+    }
+
+    /// Frames an open file.
+    fn source(&mut self, file: OpenFile) -> Result<Source, Error> {
+        let mut spool = None;
+        if let Some(sources) = self.sources.as_mut()
+            && matches!(file.kind, Kind::Blk | Kind::Block)
+        {
+            spool = sources.note(&self.files.table, &file)?.map(spool_into);
+        }
+        Ok(match file.kind {
+            Kind::Hex => Source::Hex(HexLines::new(file.reader)),
+            Kind::Blk => Source::Records(BlockScanner::new(file.reader, file.key, spool)),
+            Kind::Block => Source::Block(RawBlockScanner::new(file.reader, spool)),
+            Kind::Headers | Kind::Ledger | Kind::Other => Source::Headers(file.reader),
+        })
+    }
+}
+
+/// Where a copy of a file goes.
+pub(super) fn spool_into(file: File) -> Spool {
+    Box::new(BufWriter::new(file))
+}
+
+/// Takes what was found; `false` at the end of the file, or why it cannot be read further.
+///
+/// # Errors
+/// If it cannot be copied.
+pub(super) fn take(
+    found: Result<Found, ScanError>,
+    entry: &mut FileEntry,
+    batch: &mut Batch,
+) -> Result<io::Result<bool>, Error> {
+    match found {
+        Ok(found) => Ok(Ok(batch.take(found, entry))),
+        Err(ScanError::Read(source)) => Ok(Err(source)),
+        Err(ScanError::Spool(error)) => Err(Error::Spool(error)),
+    }
 }
 
 /// Adds headers to the batch; `false` at the end of the file.
-fn read_binary(
+fn read_headers(
     reader: &mut dyn Read,
     entry: &mut FileEntry,
     batch: &mut Batch,
@@ -108,7 +205,7 @@ fn read_binary(
     entry.bytes += read as u64;
     let torn = (read % Header::LEN) as u64;
     if torn > 0 {
-        entry.torn = Some(super::Torn { offset: entry.bytes - torn, bytes: torn });
+        entry.torn = Some(Torn { offset: entry.bytes - torn, bytes: torn });
     }
     match failure {
         Some(error) => Err(error),
@@ -146,7 +243,7 @@ fn read_hex(
                 entry.blocks += 1;
             }
             Line::Blank => {}
-            Line::Torn => entry.torn = Some(super::Torn { offset: entry.bytes, bytes: length }),
+            Line::Torn => entry.torn = Some(Torn { offset: entry.bytes, bytes: length }),
             Line::Junk => entry.skip(entry.bytes, length, "not the 160 hex digits of a header"),
         }
         entry.bytes += length;

@@ -1,236 +1,127 @@
 //! Finds the records of a ledger's dump in a stream of bytes, whatever stands between them.
 
-use std::io::{self, Read, Write};
+use std::io::Read;
 
 use crate::ledger::{RECORD_BLOCK_LEN_MAX, RecordHead};
 use crate::primitives::Header;
 
-type Spool = Box<dyn Write + Send>;
+use super::window::{Found, ScanError, Spool, Window};
 
-/// What is read at a time.
-const STEP: usize = 256 << 10;
-
-/// How many bytes of a file are looked at a second time, because a record was found within what another
-/// says is its own. Whoever writes heads alone, each of which claims the most, could otherwise have all
-/// of them hashed again for each. Later on such lengths are believed.
-const SECOND_LOOK_MAX: usize = 256 << 20;
-
-/// What a stretch of a dump holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// A block, behind a record's head.
-    Block {
-        /// Its header.
-        header: Header,
-        /// The bytes of the whole record.
-        bytes: u64,
-    },
-    /// No block.
-    Junk {
-        /// Its length.
-        bytes: u64,
-        /// What it is.
-        why: &'static str,
-    },
-    /// A record that the end of the file cuts short.
-    Torn {
-        /// How many bytes of it there are.
-        bytes: u64,
-    },
-    /// The end of the file.
-    End,
-}
-
-/// Why there is nothing more to find.
-#[derive(Debug)]
-pub(super) enum ScanError {
-    /// The file cannot be read further.
-    Read(io::Error),
-    /// The copy of it cannot be written.
-    Spool(io::Error),
-}
-
-/// The bytes of a dump, read in steps, and copied where they cannot be read twice.
+/// Finds records in the bytes of a dump.
 pub(super) struct Scanner<R> {
-    reader: R,
-    spool: Option<Spool>,
-    buffer: Vec<u8>,
-    /// Bytes of the buffer that are done with.
-    at: usize,
-    ended: bool,
-    failure: Option<ScanError>,
-    /// What is left of [`SECOND_LOOK_MAX`].
-    second_look: usize,
+    window: Window<R>,
 }
 
 impl<R: Read> Scanner<R> {
     pub(super) const fn new(reader: R, spool: Option<Spool>) -> Self {
-        Self {
-            reader,
-            spool,
-            buffer: Vec::new(),
-            at: 0,
-            ended: false,
-            failure: None,
-            second_look: SECOND_LOOK_MAX,
-        }
+        Self { window: Window::new(reader, spool) }
     }
 
     /// The next stretch; the stretches of a file follow each other without a gap.
     pub(super) fn next(&mut self) -> Result<Found, ScanError> {
-        if !self.fill(RecordHead::LEN) {
+        if !self.window.fill(RecordHead::LEN) {
             return self.at_end();
         }
-        let Some(head) = RecordHead::parse(self.rest()) else { return self.junk() };
+        let Some(head) = RecordHead::parse(self.window.rest()) else { return Ok(self.junk()) };
         let record = RecordHead::LEN + head.len as usize;
         if head.len > RECORD_BLOCK_LEN_MAX {
-            return self.pass_over(record, "a block longer than any ledger allows");
+            return self.pass_over(record as u64, "a block longer than any ledger allows");
         }
-        if !self.fill(record) {
+        if !self.window.fill(record) {
             return self.torn();
         }
-        let block = &self.rest()[RecordHead::LEN..record];
-        let found = if !head.holds(block) {
+        let block = &self.window.rest()[RecordHead::LEN..record];
+        if !head.holds(block) {
             return Ok(self.damaged(record));
-        } else if let Some(header) = block.first_chunk::<{ Header::LEN }>() {
-            Found::Block { header: Header::from_bytes(*header), bytes: record as u64 }
-        } else {
-            Found::Junk { bytes: record as u64, why: "a record too short for a block" }
+        }
+        let Some(header) = block.first_chunk::<{ Header::LEN }>() else {
+            return Ok(self.window.junk(record, "a record too short for a block"));
         };
-        self.at += record;
-        Ok(found)
+        let header = Header::from_bytes(*header);
+        self.window.advance(record);
+        let (head, bytes) = (RecordHead::LEN as u64, record as u64);
+        Ok(Found::Block { header, head, bytes, network: None })
     }
 
     /// A record whose block is not what was written. It may have lost bytes, so that the next record
     /// begins within what it says is its own.
     fn damaged(&mut self, record: usize) -> Found {
-        self.fill(record + RecordHead::LEN - 1);
+        self.window.fill(record + RecordHead::LEN - 1);
         let bytes = self.next_head(record).unwrap_or(record);
-        self.at += bytes;
-        Found::Junk { bytes: bytes as u64, why: "the block's checksum does not match" }
+        self.window.junk(bytes, "the block's checksum does not match")
     }
 
     /// The next place before `end` where a record's head begins whose checksum holds, as long as second
     /// looks are left.
     fn next_head(&mut self, end: usize) -> Option<usize> {
-        let rest = self.rest();
+        let rest = self.window.rest();
         let begins = |at: &usize| rest[*at] == RecordHead::MARKER[0];
         let mut places = (1..end).filter(begins);
         let next = places.find(|at| RecordHead::parse(&rest[*at..]).is_some())?;
-        self.second_look = self.second_look.checked_sub(end - next)?;
-        Some(next)
+        self.window.may_look_again(end - next).then_some(next)
     }
 
     /// Bytes up to the next head of a record whose checksum holds, or up to the end.
-    fn junk(&mut self) -> Result<Found, ScanError> {
+    fn junk(&mut self) -> Found {
         let (mut bytes, mut zeros) = (0, true);
-        while self.fill(RecordHead::LEN) && RecordHead::parse(self.rest()).is_none() {
+        while self.window.fill(RecordHead::LEN) && RecordHead::parse(self.window.rest()).is_none() {
             // Up to the next byte that can begin a marker.
             let begins = |byte: &u8| *byte == RecordHead::MARKER[0];
-            let rest = self.rest();
+            let rest = self.window.rest();
             let step = rest[1..].iter().position(begins).map_or(rest.len(), |place| place + 1);
             zeros &= rest[..step].iter().all(|&byte| byte == 0);
             bytes += step as u64;
-            self.at += step;
+            self.window.advance(step);
         }
         // A few bytes at the end are too short for a head.
-        if self.rest().len() < RecordHead::LEN && !self.begins_record() {
-            zeros &= self.rest().iter().all(|&byte| byte == 0);
-            bytes += self.rest().len() as u64;
-            self.at = self.buffer.len();
+        let left = self.window.rest().len();
+        if left < RecordHead::LEN && !self.begins_record() {
+            zeros &= self.window.rest().iter().all(|&byte| byte == 0);
+            bytes += left as u64;
+            self.window.advance(left);
         }
-        Ok(Found::Junk { bytes, why: if zeros { "zeros" } else { "no record of a block" } })
+        Found::Junk { bytes, why: if zeros { "zeros" } else { "no record of a block" } }
     }
 
     /// The last few bytes, too short for the head of a record.
     fn at_end(&mut self) -> Result<Found, ScanError> {
-        if self.rest().is_empty() {
-            return self.failure.take().map_or(Ok(Found::End), Err);
+        if self.window.rest().is_empty() {
+            return self.window.end();
         }
-        if self.begins_record() { self.torn() } else { self.junk() }
+        if self.begins_record() { self.torn() } else { Ok(self.junk()) }
     }
 
     /// Whether the bytes that are left may be the first of a record.
     fn begins_record(&self) -> bool {
-        let len = self.rest().len().min(RecordHead::MARKER.len());
-        len > 0 && self.rest()[..len] == RecordHead::MARKER[..len]
+        let rest = self.window.rest();
+        let len = rest.len().min(RecordHead::MARKER.len());
+        len > 0 && rest[..len] == RecordHead::MARKER[..len]
     }
 
     /// A record that ends with the file, unless others begin within it: then its writer stopped there, and
-    /// began anew. One that ends because the file cannot be read is no fault of the dump's.
+    /// began anew.
     fn torn(&mut self) -> Result<Found, ScanError> {
-        if let Some(bytes) = self.next_head(self.rest().len()) {
-            self.at += bytes;
-            return Ok(Found::Junk { bytes: bytes as u64, why: "a record that breaks off" });
+        match self.next_head(self.window.rest().len()) {
+            Some(bytes) => Ok(self.window.junk(bytes, "a record that breaks off")),
+            None => self.window.torn(),
         }
-        if let Some(failure) = self.failure.take() {
-            self.at = self.buffer.len();
-            return Err(failure);
-        }
-        let bytes = self.rest().len() as u64;
-        self.at = self.buffer.len();
-        Ok(Found::Torn { bytes })
     }
 
     /// Passes over a stretch without holding it.
-    fn pass_over(&mut self, len: usize, why: &'static str) -> Result<Found, ScanError> {
-        let mut left = len;
-        while left > 0 && self.fill(1) {
-            let step = left.min(self.rest().len());
-            self.at += step;
-            left -= step;
+    fn pass_over(&mut self, len: u64, why: &'static str) -> Result<Found, ScanError> {
+        let bytes = self.window.pass_over(len);
+        if bytes < len {
+            // A file that cannot be read further says so instead.
+            self.window.end()?;
         }
-        if left > 0
-            && let Some(failure) = self.failure.take()
-        {
-            return Err(failure);
-        }
-        Ok(Found::Junk { bytes: (len - left) as u64, why })
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.buffer[self.at..]
-    }
-
-    /// Makes `len` bytes ready; `false` if there are fewer until the end.
-    fn fill(&mut self, len: usize) -> bool {
-        if self.rest().len() >= len {
-            return true;
-        }
-        self.buffer.drain(..self.at);
-        self.at = 0;
-        while self.buffer.len() < len && !self.ended {
-            let before = self.buffer.len();
-            // Room comes with the bytes: a length may lie.
-            self.buffer.reserve_exact(STEP);
-            let step = self.reader.by_ref().take(STEP as u64).read_to_end(&mut self.buffer);
-            let copied = match &mut self.spool {
-                Some(spool) => spool.write_all(&self.buffer[before..]),
-                None => Ok(()),
-            };
-            if let Err(error) = copied {
-                (self.ended, self.failure) = (true, Some(ScanError::Spool(error)));
-            }
-            match step {
-                Ok(read) => self.ended |= read == 0,
-                Err(error) => {
-                    self.ended = true;
-                    self.failure.get_or_insert(ScanError::Read(error));
-                }
-            }
-        }
-        if self.ended
-            && let Some(Err(error)) = self.spool.as_mut().map(|spool| spool.flush())
-        {
-            self.failure.get_or_insert(ScanError::Spool(error));
-        }
-        self.buffer.len() >= len
+        Ok(Found::Junk { bytes, why })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump::window::SECOND_LOOK_MAX;
     use crate::ledger::put_record;
 
     fn block(fill: u8, len: usize) -> Vec<u8> {
@@ -256,7 +147,8 @@ mod tests {
 
     fn block_found(fill: u8, len: usize) -> Found {
         let header = Header::from_bytes([fill; Header::LEN]);
-        Found::Block { header, bytes: (RecordHead::LEN + len) as u64 }
+        let head = RecordHead::LEN as u64;
+        Found::Block { header, head, bytes: head + len as u64, network: None }
     }
 
     #[test]
@@ -353,24 +245,5 @@ mod tests {
         let why = "a block longer than any ledger allows";
         let bytes = (long.len() - b.len()) as u64;
         assert_eq!(found(&long), [Found::Junk { bytes, why }, block_found(2, 90)]);
-    }
-
-    #[test]
-    fn what_is_read_is_copied() {
-        #[derive(Clone, Default)]
-        struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-        impl Write for Shared {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.lock().map_err(|_| io::Error::other("poisoned"))?.write(bytes)
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let bytes = [&record(1, 300_000)[..], b"junk", &record(2, 90)].concat();
-        let copy = Shared::default();
-        let mut scanner = Scanner::new(&bytes[..], Some(Box::new(copy.clone())));
-        while scanner.next().expect("memory can be read") != Found::End {}
-        assert!(*copy.0.lock().expect("not poisoned") == bytes);
     }
 }

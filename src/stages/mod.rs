@@ -188,10 +188,10 @@ pub fn validate_headers(
     let judged = pipeline::run(
         Overlap { overlap: options.overlap, queue: QUEUE },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
-        || reader.next_batch(),
-        |batch| hash::hash(batch, backend, confirm),
+        || reader.next_batch().transpose(),
+        |batch| batch.map(|batch| hash::hash(batch, backend, confirm)),
         |hashed| {
-            judge.take(&hashed)?;
+            judge.take(&hashed?)?;
             goes_on(progress, &judge)
         },
     );
