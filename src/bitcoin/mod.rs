@@ -4,6 +4,7 @@ mod block;
 mod body_rules;
 mod chain;
 mod difficulty;
+mod genesis;
 mod header_rules;
 mod params;
 mod recognise;
@@ -18,6 +19,7 @@ pub use chain::{
     BlockEvent, BlockStore, HeaderStore, LoadedBlocks, LoadedHeaders, StoredBlock, params_of_head,
 };
 pub use difficulty::retarget;
+pub use genesis::{genesis_block, put_block_record};
 pub use header_rules::{FUTURE_MAX_S, HeaderRules, TIMEWARP_MAX_S};
 pub use params::{ActivationHeights, Network, Params, UnknownName};
 pub use recognise::network_of;

@@ -68,6 +68,8 @@ pub(super) enum Command {
 
 const VALIDATE_HELP: &str = "\
 Examples:
+  blockmill validate ~/.bitcoin/blocks
+      The block files of a node, as they lie there; those of a running node as well.
   blockmill validate headers.dat
       Judge a file of 80-byte headers; network and kind are recognised.
   blockmill validate part1.hdr.xz part2.hdr.zst
@@ -95,11 +97,12 @@ pub(super) struct ValidateArgs {
     #[arg(long, value_name = "NAME|PARAMS.toml")]
     pub(super) network: Option<NetworkName>,
 
-    /// How thorough to be; by default as the input allows. Headers allow `headers`.
+    /// How thorough to be; by default as the input allows: headers allow `headers`, Bitcoin's blocks
+    /// `blocks`, ledgers `full`.
     #[arg(long, value_enum)]
     pub(super) level: Option<Level>,
 
-    /// What the files hold, instead of recognising it: headers, hex, ledger.
+    /// What the files hold, instead of recognising it: headers, hex, blk, block, ledger.
     #[arg(long, value_name = "KIND")]
     pub(super) input: Option<Kind>,
 
@@ -119,7 +122,7 @@ pub(super) struct ValidateArgs {
     #[command(flatten)]
     pub(super) compute: ComputeArgs,
 
-    /// Headers, or bodies of a ledger, judged at a time.
+    /// Headers, or bodies, judged at a time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) batch: Option<u64>,
 

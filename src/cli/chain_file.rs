@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::bitcoin::{self, LoadedHeaders};
+use crate::bitcoin::{self, LoadedBlocks, LoadedHeaders};
 use crate::chain::file::{AnyStorage, ChainFileError, FileHead, FileStorage, Opening};
 use crate::error::Error;
 use crate::ledger::{LoadedLedger, Params};
@@ -54,7 +54,19 @@ pub(super) fn open_or_create_headers(
     Ok(loaded)
 }
 
-/// The network of a chain file of headers, if there is such a file: a dump that goes on from there need
+/// Opens the chain file of the blocks of this network, or creates it.
+pub(super) fn open_or_create_blocks(
+    path: &Path,
+    params: &bitcoin::Params,
+) -> Result<LoadedBlocks, Error> {
+    let storage = open_or_create(path, &LoadedBlocks::file_head(params))?;
+    let loaded = LoadedBlocks::open(storage, |_| Ok(()));
+    let loaded = loaded.map_err(|source| Error::ChainFile { path: path.into(), source })?;
+    tell_of_opening(path, loaded.store.file().opening());
+    Ok(loaded)
+}
+
+/// The network of a chain file of Bitcoin's, if there is such a file: a dump that goes on from there need
 /// not show it.
 pub(super) fn network_of(path: &Path) -> Result<Option<bitcoin::Params>, Error> {
     let failed = |source| Error::ChainFile { path: path.into(), source };
@@ -63,7 +75,7 @@ pub(super) fn network_of(path: &Path) -> Result<Option<bitcoin::Params>, Error> 
     }
     let storage = FileStorage::open_for_reading(path).map_err(|error| failed(error.into()))?;
     let head = FileHead::of(&storage).map_err(failed)?;
-    // A file that cannot take headers is refused when it is opened, with a better reason.
+    // A file that cannot take this dump is refused when it is opened, with a better reason.
     Ok(bitcoin::params_of_head(&head).ok())
 }
 

@@ -12,11 +12,14 @@ use crate::dump::{Inputs, Kind, Progress};
 use crate::error::{Error, Place};
 use crate::ledger;
 use crate::stages::{
-    AppendTo, LedgerOptions, Options, Validation, validate_headers, validate_ledger,
+    AppendTo, BlockOptions, LedgerOptions, Options, Validation, validate_blocks, validate_headers,
+    validate_ledger,
 };
 
 use super::args::{Level, NetworkName, ValidateArgs};
-use super::chain_file::{Acks, network_of, open_or_create_headers, open_or_create_ledger};
+use super::chain_file::{
+    Acks, network_of, open_or_create_blocks, open_or_create_headers, open_or_create_ledger,
+};
 use super::interrupt::{EXIT_CODE, on_interrupt};
 use super::output::{self, Format, duration, grouped, scaled};
 use super::report::Report;
@@ -65,7 +68,7 @@ fn judge(
 ) -> Result<Validation, Error> {
     let wish = args.compute.wish()?;
     let inputs = Inputs::open(&args.dumps, args.input, Arc::clone(progress))?;
-    level_is_possible(args.level, &inputs)?;
+    let level = level_of(args.level, &inputs)?;
     let cross_check = args.cross_check.unwrap_or(CrossCheck::OFF);
     let selected = select(&wish, Job::Validate, args.compute.threads(), cross_check)?;
     if let Some(note) = selected.note
@@ -78,13 +81,12 @@ fn judge(
     if cross_check != CrossCheck::OFF && backend.name() != "gpu" {
         output::warning("--cross-check has nothing to do: the backend is the CPU itself");
     }
-    let is_ledger = inputs.kinds().any(|(kind, _)| kind == Kind::Ledger);
     let batch = batch_size(args, backend);
     let now = args.now.unwrap_or_else(system_time);
     let overlap = args.compute.threads != Some(1);
     let rejections_max = args.rejections as usize;
     let mut acks = Acks::open(args.acks.as_ref())?;
-    if is_ledger {
+    if level == Level::Full {
         let options = LedgerOptions {
             params: ledger_params(args)?,
             now,
@@ -121,6 +123,16 @@ fn judge(
         rejections_max,
     };
     let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
+    if level == Level::Blocks {
+        let append_to = args.to.as_ref().map(|path| AppendTo {
+            path: path.clone(),
+            open: Box::new(|params| open_or_create_blocks(path, params)),
+            committed: Box::new(|height, id| acks.committed(height, id)),
+        });
+        let threads = args.compute.threads();
+        let options = BlockOptions { headers: options, threads, commit_bytes: args.commit_bytes };
+        return validate_blocks(inputs, backend, &options, progress, append_to);
+    }
     let append_to = args.to.as_ref().map(|path| AppendTo {
         path: path.clone(),
         open: Box::new(|params| open_or_create_headers(path, params)),
@@ -166,44 +178,53 @@ pub(super) fn system_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Headers can be judged at level `headers` alone, a ledger whole alone, and Bitcoin's bodies cannot
-/// be judged yet.
-fn level_is_possible(level: Option<Level>, inputs: &Inputs) -> Result<(), Error> {
-    let mut ledger = None;
+/// How thorough to be: as the user wishes, else as the input allows. A ledger is judged whole, headers at level
+/// `headers` alone, and Bitcoin's blocks at that or at `blocks`.
+fn level_of(wish: Option<Level>, inputs: &Inputs) -> Result<Level, Error> {
+    let mut highest = None;
     for (kind, path) in inputs.kinds() {
-        let place = Place { path: path.into(), offset: 0 };
-        let is_ledger = kind == Kind::Ledger;
-        if *ledger.get_or_insert(is_ledger) != is_ledger {
+        let usage = |message: String| {
+            let place = Some(Place { path: path.into(), offset: 0 });
+            Err(Error::Usage { message, place })
+        };
+        let allowed = match kind {
+            Kind::Ledger => Level::Full,
+            Kind::Blk | Kind::Block => Level::Blocks,
+            Kind::Headers | Kind::Hex | Kind::Other => Level::Headers,
+        };
+        let is_ledger = allowed == Level::Full;
+        if highest.is_some_and(|highest| (highest == Level::Full) != is_ledger) {
             let which = if is_ledger { "is" } else { "is not" };
-            let message = format!(
+            return usage(format!(
                 "two networks in one run: {} {which} the dump of a ledger, and those before it are \
                  different",
                 path.display()
-            );
-            return Err(Error::Usage { message, place: Some(place) });
+            ));
         }
-        if is_ledger {
-            if let Some(Level::Headers | Level::Blocks) = level {
+        match wish {
+            Some(Level::Headers | Level::Blocks) if is_ledger => {
                 let message = "a ledger is validated whole: leave --level out, or say full";
-                return Err(Error::Usage { message: message.into(), place: Some(place) });
+                return usage(message.into());
             }
-            continue;
+            Some(Level::Blocks | Level::Full) if allowed == Level::Headers => {
+                let level = if wish == Some(Level::Blocks) { "blocks" } else { "full" };
+                return usage(format!(
+                    "--level {level} needs block bodies, and {} holds headers alone",
+                    path.display()
+                ));
+            }
+            Some(Level::Full) if !is_ledger => {
+                let message = "--level full, which needs inputs and scripts, is not there yet for \
+                               Bitcoin: say blocks";
+                return usage(message.into());
+            }
+            _ => {}
         }
-        if matches!(kind, Kind::Blk | Kind::Block) {
-            let what = if kind == Kind::Blk { "Bitcoin block file" } else { "raw Bitcoin block" };
-            let why = format!("a {what}; this version validates chains of headers, and ledgers");
-            return Err(Error::NotRecognised { place, why });
-        }
-        if let Some(level @ (Level::Blocks | Level::Full)) = level {
-            let level = if level == Level::Blocks { "blocks" } else { "full" };
-            let message = format!(
-                "--level {level} needs block bodies, and {} holds headers alone",
-                path.display()
-            );
-            return Err(Error::Usage { message, place: Some(place) });
-        }
+        // One file of headers alone, and all is judged as such.
+        let is_lower = highest == Some(Level::Headers);
+        highest = Some(if is_lower { Level::Headers } else { allowed });
     }
-    Ok(())
+    Ok(wish.or(highest).unwrap_or(Level::Headers))
 }
 
 fn status_line(progress: Arc<Progress>, total: Option<u64>) -> Status {

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use crate::bitcoin::Params;
 use crate::chain::Outcome;
-use crate::chain::file::FileLevel as Level;
+pub use crate::chain::file::FileLevel as Level;
 use crate::compute::Backend;
 use crate::dump::{FileTable, HeaderReader, Inputs, Progress};
 use crate::error::Error;
@@ -46,7 +46,7 @@ use target::Append;
 
 pub use accept::{NotAccepted, accept};
 pub use blocks::{BlockOptions, validate_blocks};
-pub use check::check_ledger;
+pub use check::{check_blocks, check_ledger};
 pub use ledger::{LedgerOptions, LedgerSummary, validate_ledger};
 pub use target::{AppendBlocks, AppendHeaders, AppendLedger, AppendTo, open_or_create};
 

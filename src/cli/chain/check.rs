@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use crate::bitcoin::LoadedHeaders;
-use crate::chain::file::{AnyStorage, ChainFile, ChainFileError};
+use crate::chain::file::{AnyStorage, ChainFile, ChainFileError, FileLevel};
 use crate::cli::args::CheckArgs;
 use crate::cli::output::{self, ErrorReport, Format};
 use crate::compute::Cpu;
 use crate::error::Error;
-use crate::stages::check_ledger;
+use crate::stages::{check_blocks, check_ledger};
 
 use super::summary::Summary;
 use super::{end_on_interrupt, failed, open, tell_of_opening};
@@ -76,13 +76,18 @@ fn check(args: &CheckArgs, report: &mut Report) -> Result<(), Error> {
         report.summary.read_commit(&file);
         return report.opened(args, &file);
     }
-    if !head.is_ledger {
+    if !head.is_ledger && head.level == FileLevel::Headers {
         let loaded = LoadedHeaders::open(storage).map_err(failed)?;
         report.summary.read_headers(&loaded);
         return report.opened(args, loaded.store.file());
     }
     let threads = usize::from(args.threads.unwrap_or(0));
     let cpu = Cpu::new(threads).map_err(|error| Error::Device(error.to_string()))?;
+    if !head.is_ledger {
+        let loaded = check_blocks(&args.file, storage, &cpu, threads)?;
+        report.summary.read_blocks(&loaded);
+        return report.opened(args, loaded.store.file());
+    }
     let loaded = check_ledger(&args.file, storage, &cpu, threads)?;
     report.summary.read_ledger(&loaded);
     report.opened(args, loaded.store.file())

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::bitcoin::LoadedHeaders;
-use crate::chain::file::{AnyStorage, ChainFileError};
+use crate::bitcoin::{LoadedBlocks, LoadedHeaders, Network, genesis_block, put_block_record};
+use crate::chain::file::{AnyStorage, ChainFileError, FileLevel};
 use crate::cli::args::ExportArgs;
 use crate::cli::interrupt::on_interrupt;
 use crate::cli::output::{self, grouped};
@@ -26,6 +26,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<u8, Error> {
     let (blocks, tip) = if head.is_ledger {
         let best = best_branch(&args.file, storage)?;
         write_ledger(&args.file, &best, &mut out)?
+    } else if head.level == FileLevel::Blocks {
+        write_blocks(&args.file, storage, &mut out)?
     } else {
         write_headers(&args.file, storage, &mut out)?
     };
@@ -117,6 +119,31 @@ fn write_headers(
         let header = store.header(number, tree.block(number)).map_err(failed(path))?;
         let written = out.writer().write_all(header.as_bytes());
         written.map_err(|source| out.error(source))?;
+    }
+    Ok((branch.len() as u64, tree.block(store.tip()).id()))
+}
+
+/// Genesis, which the file does not hold, and every block of the best branch as it came.
+fn write_blocks(
+    path: &Path,
+    storage: AnyStorage,
+    out: &mut OutputFile,
+) -> Result<(u64, Hash256), Error> {
+    let loaded = LoadedBlocks::open(storage, |_| Ok(())).map_err(failed(path))?;
+    let LoadedBlocks { mut store, tree } = loaded;
+    tell_of_opening(path, store.file().opening());
+    let branch = branch_to(&tree, store.tip());
+    let network: Network = store.params().name.parse().expect("the head names a known network");
+    let mut record = Vec::new();
+    for &number in &branch {
+        let block = tree.block(number);
+        let bytes = match block.parent() {
+            Some(_) => store.body(number, block).map_err(failed(path))?,
+            None => genesis_block(network),
+        };
+        record.clear();
+        put_block_record(&mut record, network, &bytes);
+        out.writer().write_all(&record).map_err(|source| out.error(source))?;
     }
     Ok((branch.len() as u64, tree.block(store.tip()).id()))
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::bitcoin::LoadedHeaders;
-use crate::chain::file::AnyStorage;
+use crate::bitcoin::{self, LoadedBlocks, LoadedHeaders};
+use crate::chain::file::{AnyStorage, FileLevel};
 use crate::cli::args::{BlockName, ShowArgs};
 use crate::cli::output::{self, ErrorReport, Format, grouped};
 use crate::error::Error;
@@ -43,6 +43,9 @@ struct BlockReport {
     /// Of its canonical encoding.
     bytes: usize,
     transactions: Vec<TransactionReport>,
+    /// Of Bitcoin's transactions, in the place of `transactions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_ids: Option<Vec<String>>,
 }
 
 /// A transaction; what its kind does not have is null. Bytes are in hex.
@@ -140,10 +143,49 @@ fn show(args: &ShowArgs, report: &mut Report) -> Result<(), Error> {
     }
     if args.transaction.is_some() || args.account.is_some() {
         let path = args.file.display();
-        let message = format!("{path} holds headers alone: there are no transactions, no accounts");
+        let message =
+            format!("{path} is Bitcoin's: it has no accounts, and --block shows transactions");
         return Err(Error::usage(message));
     }
+    if head.level == FileLevel::Blocks {
+        return show_blocks(args, storage, report);
+    }
     show_headers(args, storage, report)
+}
+
+fn show_blocks(args: &ShowArgs, storage: AnyStorage, report: &mut Report) -> Result<(), Error> {
+    let loaded = LoadedBlocks::open(storage, |_| Ok(())).map_err(failed(&args.file))?;
+    tell_of_opening(&args.file, loaded.store.file().opening());
+    report.summary.read_blocks(&loaded);
+    let Some(name) = args.block else { return Ok(()) };
+    let LoadedBlocks { mut store, tree } = loaded;
+    let branch = branch_to(&tree, store.tip());
+    let number = match name {
+        BlockName::Height(height) => branch.get(height as usize).copied(),
+        BlockName::Id(id) => tree.number_of(&id),
+    };
+    let Some(number) = number else {
+        report.error = Some(no_block(name, &args.file));
+        return Ok(());
+    };
+    let place = tree.block(number);
+    let bytes = match place.parent() {
+        Some(_) => store.body(number, place).map_err(failed(&args.file))?,
+        None => {
+            let network = store.params().name.parse();
+            bitcoin::genesis_block(network.expect("the head names a known network"))
+        }
+    };
+    let block = bitcoin::Block::parse(&bytes).expect("it was parsed when it was read");
+    let ids = block.transactions().iter().map(|transaction| transaction.id().to_string());
+    report.block = Some(BlockReport {
+        best_branch: branch.get(place.height() as usize) == Some(&number),
+        merkle_root: block.header.merkle_root().to_string(),
+        bytes: bytes.len(),
+        transaction_ids: Some(ids.collect()),
+        ..BlockReport::of_header(place.height(), &block.header)
+    });
+    Ok(())
 }
 
 fn show_headers(args: &ShowArgs, storage: AnyStorage, report: &mut Report) -> Result<(), Error> {
@@ -333,6 +375,7 @@ impl BlockReport {
             nonce: header.nonce(),
             bytes: Header::LEN,
             transactions: Vec::new(),
+            transaction_ids: None,
         }
     }
 }
@@ -478,6 +521,11 @@ impl BlockReport {
             "header     version {}, time {}, bits {}, nonce {}",
             self.version, self.time, self.bits, self.nonce
         )?;
+        if let Some(ids) = &self.transaction_ids {
+            let (bytes, count) = (grouped(self.bytes as u64), ids.len());
+            writeln!(out, "body       {bytes} bytes, {count} transactions")?;
+            return ids.iter().zip(0..).try_for_each(|(id, tx)| writeln!(out, "{tx:>5} {id}"));
+        }
         if self.transactions.is_empty() {
             return Ok(());
         }

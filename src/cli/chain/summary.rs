@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::bitcoin;
-use crate::bitcoin::LoadedHeaders;
+use crate::bitcoin::{LoadedBlocks, LoadedHeaders};
 use crate::chain::file::{AnyStorage, ChainFile, FileHead};
 use crate::chain::{Ancestor, HeaderRules, HeaderTree};
 use crate::cli::output::grouped;
@@ -36,6 +36,7 @@ pub(super) struct Summary {
     pub(super) supply: Option<String>,
     pub(super) bytes_per_transaction: Option<f64>,
     pub(super) bytes_per_header: Option<f64>,
+    pub(super) bytes_per_block: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,6 +98,15 @@ impl Summary {
         self.bytes_per_header = ratio(file.len(), tip.height().into());
     }
 
+    /// Learns what a chain of blocks holds.
+    pub(super) fn read_blocks(&mut self, loaded: &LoadedBlocks) {
+        let file = loaded.store.file();
+        let tip = loaded.tree.block(loaded.store.tip());
+        self.read_commit(file);
+        self.read_tip(tip);
+        self.bytes_per_block = ratio(file.len(), tip.height().into());
+    }
+
     /// The tip as it was read, which frames behind a slot that does not hold may have moved.
     fn read_tip(&mut self, tip: Ancestor<'_>) {
         self.tip = Some(TipSummary {
@@ -140,8 +150,11 @@ impl Summary {
             (self.bytes, self.commit, self.reorganisations)
         {
             write!(out, "size       {} bytes", grouped(bytes))?;
-            let per =
-                [(self.bytes_per_transaction, "transaction"), (self.bytes_per_header, "header")];
+            let per = [
+                (self.bytes_per_transaction, "transaction"),
+                (self.bytes_per_header, "header"),
+                (self.bytes_per_block, "block"),
+            ];
             for (ratio, what) in per {
                 if let Some(ratio) = ratio {
                     write!(out, ", {ratio:.1} a {what}")?;

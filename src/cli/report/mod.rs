@@ -1,6 +1,7 @@
 //! The report of `validate`: one document for programs, the same facts as text for people.
 
-use std::fmt::Write;
+mod text;
+
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,17 +10,17 @@ use crate::chain::{BlockCounts, Outcome};
 use crate::compute::Backend;
 use crate::dump::{FileEntry, FileTable, Kind};
 use crate::error::Error;
-use crate::stages::{Family, Trusted, Validation};
+use crate::stages::{Family, Level, Trusted, Validation};
 use crate::verdict::Rejection;
 
-use super::output::{ErrorReport, duration, grouped, scaled};
+use crate::cli::output::ErrorReport;
 
 /// The version of the JSON document. Keys may be added to it, none renamed.
 const SCHEMA: u32 = 1;
 
 /// The document, in the order in which it is written.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(in crate::cli) struct Report {
     schema: u32,
     verdict: &'static str,
     family: Option<&'static str>,
@@ -166,38 +167,50 @@ struct BusyReport {
     append: f64,
 }
 
-/// What the level leaves unchecked, by stable id and in words.
+/// What levels leave unchecked, by stable id and in words.
 const LEVEL_NOT_CHECKED: [(&str, &str); 3] = [
     ("bodies", "transactions, Merkle roots and witness commitments"),
-    ("inputs", "spent outputs and amounts"),
+    ("inputs", "inputs: spent outputs, amounts, and rules that need them"),
     ("scripts", "scripts and signatures"),
 ];
 
+/// What a level of Bitcoin leaves unchecked.
+fn level_not_checked(level: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let has_bodies = level != Level::Headers.name();
+    LEVEL_NOT_CHECKED.into_iter().filter(move |(id, _)| !(has_bodies && *id == "bodies"))
+}
+
 /// What a start on trust leaves unchecked.
-const TRUST_NOT_CHECKED: [(&str, &str); 4] = [
+const TRUST_NOT_CHECKED: [(&str, &str); 5] = [
     ("ancestry-of-start", "that the first block descends from genesis at this height"),
     ("difficulty-at-start", "the difficulty of the first block, and what is derived from it"),
     ("median-time-at-start", "the median time past of the first eleven blocks, but in part"),
     ("first-retarget", "a retarget whose period began before the dump, but for its range"),
+    ("lock-times-at-start", "lock times that are times, in the first eleven blocks (BIP113)"),
 ];
 
 impl Report {
     /// The report of a validation.
-    pub(super) fn of(validation: &Validation) -> Self {
+    pub(in crate::cli) fn of(validation: &Validation) -> Self {
         let outcome = validation.outcome.as_ref();
         let table = &validation.files;
         let ledger = validation.ledger.as_ref();
-        let (family, level) = match validation.family {
-            Family::Bitcoin => ("bitcoin", "headers"),
-            Family::Ledger => ("ledger", "full"),
+        let level = validation.level.name();
+        let family = match validation.family {
+            Family::Bitcoin => "bitcoin",
+            Family::Ledger => "ledger",
         };
         let mut not_checked: Vec<_> = match validation.family {
-            Family::Bitcoin => LEVEL_NOT_CHECKED.iter().map(|(id, _)| *id).collect(),
+            Family::Bitcoin => level_not_checked(level).map(|(id, _)| id).collect(),
             Family::Ledger => Vec::new(),
         };
         if let Some(trusted) = &validation.trusted {
             let ids = TRUST_NOT_CHECKED.iter().map(|(id, _)| *id);
-            let applies = |id: &&str| *id != "first-retarget" || trusted.first_retarget_in_part;
+            let applies = |id: &&str| match *id {
+                "first-retarget" => trusted.first_retarget_in_part,
+                "lock-times-at-start" => validation.level == Level::Blocks,
+                _ => true,
+            };
             not_checked.extend(ids.filter(applies));
         }
         let mut report = Self {
@@ -259,7 +272,7 @@ impl Report {
     }
 
     /// The report of a run that ended before anything was judged.
-    pub(super) fn failed(error: &Error) -> Self {
+    pub(in crate::cli) fn failed(error: &Error) -> Self {
         Self { error: Some(ErrorReport::of(error)), ..Self::empty() }
     }
 
@@ -291,11 +304,11 @@ impl Report {
         }
     }
 
-    pub(super) fn elapsed(&mut self, elapsed: Duration) {
+    pub(in crate::cli) fn elapsed(&mut self, elapsed: Duration) {
         self.timing.elapsed_s = elapsed.as_secs_f64();
     }
 
-    pub(super) fn computed_by(&mut self, backend: &dyn Backend) {
+    pub(in crate::cli) fn computed_by(&mut self, backend: &dyn Backend) {
         let tally = backend.tally();
         self.backend = Some(BackendReport {
             name: backend.name(),
@@ -308,7 +321,7 @@ impl Report {
     }
 
     /// What people should hear of the device on stderr, whatever the format.
-    pub(super) fn warning(&self) -> Option<String> {
+    pub(in crate::cli) fn warning(&self) -> Option<String> {
         let backend = self.backend.as_ref()?;
         let why = backend.off.as_ref()?;
         Some(format!(
@@ -318,7 +331,7 @@ impl Report {
     }
 
     /// The first that holds of 5, 4, 1, 3, 0.
-    pub(super) fn exit_code(&self) -> u8 {
+    pub(in crate::cli) fn exit_code(&self) -> u8 {
         let error = self.error.as_ref().map(|error| error.exit_code);
         let disagreed = self.backend.as_ref().is_some_and(|backend| backend.mismatches > 0);
         match (error, disagreed, self.verdict) {
@@ -329,218 +342,11 @@ impl Report {
             _ => 0,
         }
     }
-
-    /// The report for people.
-    pub(super) fn to_text(&self) -> String {
-        let mut text = String::new();
-        self.write_text(&mut text).expect("a string takes any text");
-        text
-    }
-
-    fn write_text(&self, out: &mut String) -> std::fmt::Result {
-        self.write_rejections(out)?;
-        self.write_files(out)?;
-        writeln!(out, "verdict    {}", self.verdict_in_words())?;
-        if let Some(network) = &self.network {
-            writeln!(out, "{:<10} {network}", if self.is_ledger() { "ledger" } else { "network" })?;
-        }
-        if let (Some(chain_id), Some(parameters)) = (&self.chain_id, self.parameters) {
-            writeln!(out, "chain id   {chain_id}, parameters {parameters}")?;
-        }
-        let level = if self.is_ledger() {
-            "full: headers, bodies, signatures, balances"
-        } else {
-            "headers: proof of work, links, difficulty, times, versions"
-        };
-        writeln!(out, "level      {level}")?;
-        if let Some(tip) = &self.tip {
-            writeln!(out, "tip        height {}, {}", grouped(tip.height.into()), tip.hash)?;
-            writeln!(out, "chainwork  {}", tip.chainwork)?;
-        }
-        self.write_blocks(out)?;
-        self.write_orphans(out)?;
-        self.write_trust(out)?;
-        if let Some(ledger) = &self.ledger {
-            writeln!(
-                out,
-                "holds      {} transactions, {} accounts, a supply of {}",
-                grouped(ledger.transactions),
-                grouped(ledger.accounts),
-                ledger.supply
-            )?;
-        }
-        if let Some(file) = &self.chain_file {
-            writeln!(
-                out,
-                "chain file {}: height {}, {}, {} bytes",
-                file.path,
-                grouped(file.height.into()),
-                file.hash,
-                grouped(file.bytes)
-            )?;
-        }
-        if !self.is_ledger() {
-            let words = LEVEL_NOT_CHECKED.map(|(_, words)| words);
-            writeln!(out, "unchecked  {}", words.join("; "))?;
-        }
-        self.write_cost(out)
-    }
-
-    fn is_ledger(&self) -> bool {
-        self.family == Some("ledger")
-    }
-
-    fn verdict_in_words(&self) -> String {
-        match self.verdict {
-            "rejected" => format!("REJECTED: {}", blocks(self.blocks.rejected)),
-            "incomplete" => "INCOMPLETE: the input could not be judged whole".into(),
-            _ if self.blocks.orphans > 0 => format!(
-                "valid as far as it connects; {} could not be judged in context",
-                blocks(self.blocks.orphans)
-            ),
-            _ => "valid: every byte accounted for, no block rejected".into(),
-        }
-    }
-
-    fn write_rejections(&self, out: &mut String) -> std::fmt::Result {
-        for rejection in &self.rejections {
-            let height = rejection.height.map_or("unknown".into(), |h| grouped(h.into()));
-            write!(out, "{}: block {} at height {height}", rejection.rule, rejection.hash)?;
-            match rejection.tx {
-                Some(index) => writeln!(out, ", transaction {index}")?,
-                None => writeln!(out)?,
-            }
-            if let (Some(file), Some(offset)) = (&rejection.file, rejection.offset) {
-                writeln!(out, "    in {file}, offset {offset}")?;
-            }
-            writeln!(out, "    expected {}", rejection.expected)?;
-            writeln!(out, "    found    {}", rejection.found)?;
-        }
-        if self.rejections_omitted > 0 {
-            writeln!(out, "... and {} more", blocks(self.rejections_omitted))?;
-        }
-        Ok(())
-    }
-
-    fn write_files(&self, out: &mut String) -> std::fmt::Result {
-        for file in &self.files {
-            for skipped in &file.skipped {
-                writeln!(
-                    out,
-                    "skipped: {}, offset {}, {} bytes: {}",
-                    file.path, skipped.offset, skipped.bytes, skipped.why
-                )?;
-            }
-            if file.skipped_more_bytes > 0 {
-                writeln!(out, "skipped: {}, {} bytes more", file.path, file.skipped_more_bytes)?;
-            }
-            if let Some(torn) = &file.torn {
-                let what = if self.is_ledger() { "record" } else { "header" };
-                writeln!(
-                    out,
-                    "torn: {}, offset {}: the last {} bytes are no whole {what}",
-                    file.path, torn.offset, torn.bytes
-                )?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_blocks(&self, out: &mut String) -> std::fmt::Result {
-        let counts = &self.blocks;
-        let others = [
-            (counts.side, "on side branches"),
-            (counts.orphans, "orphans"),
-            (counts.unconnected, "unconnected"),
-            (counts.duplicates, "duplicates"),
-            (counts.rejected, "rejected"),
-        ];
-        write!(
-            out,
-            "blocks     {} seen, {} on the best branch",
-            grouped(counts.seen),
-            grouped(counts.best_branch)
-        )?;
-        for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
-            write!(out, ", {} {what}", grouped(count))?;
-        }
-        writeln!(out)?;
-        for branch in &self.side_branches {
-            writeln!(
-                out,
-                "branch     forks after height {}, ends at height {}, {}",
-                grouped(branch.fork_height.into()),
-                grouped(branch.height.into()),
-                branch.hash
-            )?;
-        }
-        if self.side_branches_omitted > 0 {
-            writeln!(out, "branch     ... and {} more", grouped(self.side_branches_omitted))?;
-        }
-        Ok(())
-    }
-
-    fn write_orphans(&self, out: &mut String) -> std::fmt::Result {
-        for group in &self.orphans_by_parent {
-            write!(out, "orphans    {} after {}, ", blocks(group.blocks), group.parent)?;
-            let file = group.file.as_deref().unwrap_or("?");
-            writeln!(
-                out,
-                "which is missing; first in {file}, offset {}",
-                group.offset.unwrap_or(0)
-            )?;
-        }
-        if self.orphans_by_parent_omitted > 0 {
-            let more = grouped(self.orphans_by_parent_omitted);
-            writeln!(out, "orphans    ... after {more} more missing blocks")?;
-        }
-        Ok(())
-    }
-
-    fn write_trust(&self, out: &mut String) -> std::fmt::Result {
-        let Some(trusted) = &self.trusted else { return Ok(()) };
-        writeln!(
-            out,
-            "trusted    the parent {} of height {}, its time and the difficulty after it",
-            trusted.parent,
-            grouped((trusted.start_height - 1).into())
-        )?;
-        for (id, words) in TRUST_NOT_CHECKED {
-            if self.not_checked.contains(&id) {
-                writeln!(out, "           not checked: {words}")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_cost(&self, out: &mut String) -> std::fmt::Result {
-        if let Some(backend) = &self.backend {
-            write!(out, "backend    {}, {}", backend.name, backend.device)?;
-            if backend.cross_checked > 0 {
-                write!(out, ", {} results cross-checked", grouped(backend.cross_checked))?;
-            }
-            if backend.mismatches > 0 {
-                write!(out, ", {} BATCHES WITH WRONG ANSWERS", grouped(backend.mismatches))?;
-            }
-            writeln!(out)?;
-        }
-        let elapsed = self.timing.elapsed_s;
-        let (count, what) = match &self.ledger {
-            Some(ledger) => (ledger.transactions, "transactions"),
-            None => (self.blocks.seen, "headers"),
-        };
-        let rate = count as f64 / elapsed.max(1e-9);
-        writeln!(out, "time       {}, {} {what}/s", duration(elapsed), scaled(rate))
-    }
 }
 
 fn network_name(validation: &Validation) -> Option<String> {
     let ledger = validation.ledger.as_ref().map(|ledger| ledger.params.name().to_owned());
     ledger.or_else(|| validation.params.as_ref().map(|params| params.name.clone()))
-}
-
-fn blocks(count: u64) -> String {
-    format!("{} block{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 fn block_report(counts: &BlockCounts) -> BlockReport {
