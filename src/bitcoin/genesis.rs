@@ -72,8 +72,8 @@ fn push(script: &mut Vec<u8>, bytes: &[u8]) {
 ///
 /// # Panics
 /// If the block has 4 GiB or more.
-pub fn put_block_record(out: &mut Vec<u8>, network: Network, block: &[u8]) {
-    out.extend_from_slice(&network.magic());
+pub fn put_block_record(out: &mut Vec<u8>, magic: [u8; 4], block: &[u8]) {
+    out.extend_from_slice(&magic);
     let len = u32::try_from(block.len()).expect("blocks are shorter than 4 GiB");
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(block);

@@ -21,6 +21,6 @@ pub use chain::{
 pub use difficulty::retarget;
 pub use genesis::{genesis_block, put_block_record};
 pub use header_rules::{FUTURE_MAX_S, HeaderRules, TIMEWARP_MAX_S};
-pub use params::{ActivationHeights, Network, Params, UnknownName};
+pub use params::{ActivationHeights, Network, Params, UnknownName, magic_of};
 pub use recognise::network_of;
 pub use sigops::legacy_sigops;

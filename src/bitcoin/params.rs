@@ -50,6 +50,13 @@ impl Network {
     }
 }
 
+/// The magic of the network with these parameters; that of regtest, where they are of a network that only
+/// a test knows.
+#[must_use]
+pub fn magic_of(params: &Params) -> [u8; 4] {
+    params.name.parse().unwrap_or(Network::Regtest).magic()
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

@@ -1,6 +1,6 @@
 //! What the tree keeps of a header, and how the rules see it.
 
-use crate::primitives::{CompactTarget, Hash256, Work};
+use crate::primitives::{CompactTarget, Hash256, Header, Work};
 use crate::verdict::Position;
 
 /// What the rules look at in the header that they judge.
@@ -14,6 +14,15 @@ pub struct Candidate {
     pub time: u32,
     /// The compact target.
     pub bits: CompactTarget,
+}
+
+impl Candidate {
+    /// Of a header, whose id is known.
+    #[must_use]
+    pub fn of(header: &Header, id: Hash256) -> Self {
+        let (version, time, bits) = (header.version(), header.time(), header.bits());
+        Self { id, version, time, bits }
+    }
 }
 
 /// What the tree knows of a header. 96 bytes: dumps hold a million of them.

@@ -8,12 +8,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::bitcoin::{Block, BlockContext, BodyRules, Params, Transaction};
+use crate::bitcoin::{Block, BlockContext, BodyRules, HeaderRules, Params, Transaction};
+use crate::chain::{Body, Candidate, HeaderRules as _};
 use crate::compute::Backend;
-use crate::primitives::{Hash256, HashFunction, Messages, Trees, merkle_root, sha256d};
+use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees, merkle_root, sha256d};
 use crate::verdict::Violation;
 
-use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task, keep};
+use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task};
 
 /// The bytes of transactions that are hashed in one call.
 const MESSAGE_BYTES: usize = 4 << 20;
@@ -32,24 +33,8 @@ impl<'a> BodyJudge<'a> {
 
 impl JudgeBodies<BlockContext> for BodyJudge<'_> {
     fn judge(&mut self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody> {
-        let mut verdicts = vec![Ok(()); bodies.len()];
-        let rules = BodyRules::new(self.params);
-        let parsed: Vec<_> = bodies
-            .par_iter()
-            .map(|body| (body.task.known != Known::Sound).then(|| rules.parse(&body.bytes)))
-            .collect();
-        let mut open = Vec::new();
-        for (index, parsed) in parsed.into_iter().enumerate() {
-            match parsed {
-                None => {}
-                Some(Err(violation)) => verdicts[index] = Err(violation),
-                Some(Ok(block)) => open.push(self.open(index, bodies[index].task, block)),
-            }
-        }
-        for (index, verdict) in self.judge_open(&open) {
-            keep(verdict, &mut verdicts[index]);
-        }
-        drop(open);
+        let tasks: Vec<_> = bodies.iter().map(|body| (&body.task, &body.bytes[..])).collect();
+        let verdicts = self.judge_all(&tasks);
         let judged = bodies.into_iter().zip(verdicts);
         judged
             .map(|(ReadBody { task, bytes }, verdict)| JudgedBody {
@@ -61,8 +46,65 @@ impl JudgeBodies<BlockContext> for BodyJudge<'_> {
     }
 }
 
+/// Judges blocks by their own proof of work, and by every rule of level `blocks` on their bodies, on the
+/// threads of the current rayon pool. Each comes with what is known of the blocks before it.
+#[must_use]
+pub fn judge_blocks(
+    blocks: &[(&[u8], BlockContext)],
+    params: &Params,
+    backend: &dyn Backend,
+) -> Vec<Result<(), Violation>> {
+    // Without an overflow of the clock: nothing here looks at it.
+    let rules = HeaderRules::new(params.clone(), u64::MAX);
+    let header = |bytes: &[u8]| bytes.first_chunk().map(|bytes| Header::from_bytes(*bytes));
+    let headers: Vec<_> = blocks.iter().filter_map(|(bytes, _)| header(bytes)).collect();
+    let mut ids = vec![Hash256::ZERO; headers.len()];
+    backend.header_ids(&headers, &mut ids);
+    backend.confirm_header_ids(&headers, &mut ids);
+    let mut candidates = headers.iter().zip(&ids).map(|(header, id)| Candidate::of(header, *id));
+    let tasks: Vec<_> = blocks
+        .iter()
+        .zip(0..)
+        .map(|((bytes, context), number)| {
+            let candidate = header(bytes).and_then(|_| candidates.next());
+            let alone = candidate.map_or(Ok(()), |candidate| rules.check_alone(&candidate));
+            let id = candidate.map_or(Hash256::ZERO, |candidate| candidate.id);
+            let body = Body::outside(number, context.height.unwrap_or(0));
+            (alone, Task { body, id, known: Known::Nothing, context: *context })
+        })
+        .collect();
+    let bytes = blocks.iter().map(|(bytes, _)| *bytes);
+    let judged: Vec<_> = tasks.iter().map(|(_, task)| task).zip(bytes).collect();
+    let verdicts = BodyJudge::new(params, backend).judge_all(&judged);
+    tasks.iter().zip(verdicts).map(|((alone, _), verdict)| alone.and(verdict)).collect()
+}
+
 impl BodyJudge<'_> {
-    fn open<'b>(&self, index: usize, task: Task<BlockContext>, block: Block<'b>) -> Open<'b> {
+    /// The verdict on each body.
+    fn judge_all(&self, bodies: &[(&Task<BlockContext>, &[u8])]) -> Vec<Result<(), Violation>> {
+        let mut verdicts = vec![Ok(()); bodies.len()];
+        let rules = BodyRules::new(self.params);
+        let parsed: Vec<_> = bodies
+            .par_iter()
+            .map(|(task, bytes)| (task.known != Known::Sound).then(|| rules.parse(bytes)))
+            .collect();
+        let mut open = Vec::new();
+        for (index, parsed) in parsed.into_iter().enumerate() {
+            match parsed {
+                None => {}
+                Some(Err(violation)) => verdicts[index] = Err(violation),
+                Some(Ok(block)) => open.push(self.open(index, bodies[index].0, block)),
+            }
+        }
+        for (index, verdict) in self.judge_open(&open) {
+            verdicts[index] = verdict;
+        }
+        verdicts
+    }
+}
+
+impl BodyJudge<'_> {
+    fn open<'b>(&self, index: usize, task: &Task<BlockContext>, block: Block<'b>) -> Open<'b> {
         let (rules, context) = (BodyRules::new(self.params), task.context);
         let commits =
             context.height.is_some_and(|height| rules.commitment(&block, height).is_some());

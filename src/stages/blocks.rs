@@ -9,13 +9,13 @@
 
 use std::sync::Arc;
 
-use crate::bitcoin::{BlockContext, BlockStore, HeaderRules, Params};
+use crate::bitcoin::{Block, BlockContext, BlockStore, HeaderRules, Params, claimed_height};
 use crate::chain::file::{BranchFile, ChainFileError};
 use crate::chain::{Ancestor, BlockTree};
 use crate::compute::Backend;
-use crate::dump::{HeaderReader, Inputs, Progress};
+use crate::dump::{Bodies, HeaderReader, Inputs, Progress};
 use crate::error::Error;
-use crate::verdict::Violation;
+use crate::verdict::{Position, Violation};
 
 use super::block_bodies::BodyJudge;
 use super::family::{self, BranchStore};
@@ -97,7 +97,8 @@ pub fn validate_blocks(
     let stored = follower.sink.as_ref().map(Sink::stored);
     let Follower { tree, at, busy, .. } = follower;
     let outcome = tree.finish(at);
-    let error = unreadable.or_else(|| nothing_connects(&params, &outcome, first, &files));
+    let claimed = first.and_then(|(_, position)| claimed_height_of(position, &bodies));
+    let error = unreadable.or_else(|| nothing_connects(&params, &outcome, first, claimed, &files));
     Ok(Validation {
         params: Some(params),
         outcome: Some(outcome),
@@ -107,6 +108,12 @@ pub fn validate_blocks(
         stored,
         ..Validation::nothing(Family::Bitcoin, files, busy)
     })
+}
+
+/// The height that the block at `position` names in its coinbase, if it does.
+fn claimed_height_of(position: Position, bodies: &Bodies) -> Option<u32> {
+    let bytes = bodies.reader().read(position).ok()?;
+    claimed_height(&Block::parse(&bytes).ok()?)
 }
 
 /// Bitcoin, as far as no block needs another block's outputs: there is no state.

@@ -108,9 +108,3 @@ pub(super) struct JudgedBody {
     pub(super) bytes: Vec<u8>,
     pub(super) verdict: Result<(), Violation>,
 }
-
-/// Notes a verdict; whether the body goes on.
-pub(super) fn keep(verdict: Result<(), Violation>, place: &mut Result<(), Violation>) -> bool {
-    *place = verdict;
-    verdict.is_ok()
-}

@@ -274,7 +274,7 @@ impl<'a> Judge<'a> {
         let (first, tree) = (self.first, self.tree.expect("it was put back"));
         let params = tree.rules().params().clone();
         let outcome = tree.finish();
-        let unconnected = nothing_connects(&params, &outcome, first, &files);
+        let unconnected = nothing_connects(&params, &outcome, first, None, &files);
         Ok(Validation {
             params: Some(params),
             outcome: Some(outcome),
@@ -364,13 +364,18 @@ pub(super) struct JudgedHeaders<'a> {
     pub(super) first: Option<(Header, Position)>,
 }
 
-/// What to say if no block of the input connects to the start.
+/// What to say if no block of the input connects to the start. `claimed` is the height that the first block
+/// says it has.
 pub(super) fn nothing_connects(
     params: &Params,
     outcome: &Outcome,
     first: Option<(Header, Position)>,
+    claimed: Option<u32>,
     files: &FileTable,
 ) -> Option<Error> {
+    let claimed = claimed.map_or(String::new(), |height| {
+        format!(" (this one says of itself that its height is {height})")
+    });
     let blocks = outcome.blocks;
     if blocks.orphans == 0 || blocks.orphans + blocks.duplicates != blocks.seen {
         return None;
@@ -378,7 +383,7 @@ pub(super) fn nothing_connects(
     Some(Error::NothingConnects {
         message: format!(
             "nothing connects to the start of {}: if the dump begins in the middle of the chain, \
-             --start-height N takes the parent of its first block on trust",
+             --start-height N takes the parent of its first block on trust{claimed}",
             params.name
         ),
         place: first.and_then(|(_, position)| files.place(position)),

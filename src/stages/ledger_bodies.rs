@@ -14,7 +14,7 @@ use crate::primitives::{Hash256, HashFunction, Messages, Trees, rfc6962, sha256d
 use crate::signature::{InvalidSignature, KeptItem, PublicKey, verify_batch_kept};
 use crate::verdict::Violation;
 
-use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task, keep};
+use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task};
 
 /// The bytes of messages that are hashed in one call.
 const MESSAGE_BYTES: usize = 4 << 20;
@@ -340,6 +340,12 @@ impl<'a> Signed<'a> {
 /// The bytes of a transaction without its signature.
 fn unsigned(leaf: &[u8]) -> &[u8] {
     Transaction::unsigned_part(leaf)
+}
+
+/// Notes a verdict; whether the body goes on.
+fn keep(verdict: Result<(), Violation>, place: &mut Result<(), Violation>) -> bool {
+    *place = verdict;
+    verdict.is_ok()
 }
 
 /// No two transactions of a block have one id. `low` is a part of each id; `id` gives the whole, right

@@ -45,6 +45,7 @@ use pipeline::Overlap;
 use target::Append;
 
 pub use accept::{NotAccepted, accept};
+pub use block_bodies::judge_blocks;
 pub use blocks::{BlockOptions, validate_blocks};
 pub use check::{check_blocks, check_ledger};
 pub use ledger::{LedgerOptions, LedgerSummary, validate_ledger};

@@ -19,7 +19,7 @@
 use rayon::prelude::*;
 
 use crate::bitcoin::difficulty::{Required, required_bits};
-use crate::bitcoin::{Block, BlockContext, HeaderRules, Params};
+use crate::bitcoin::{Block, BlockContext, HeaderRules, Params, genesis_block};
 use crate::chain::file::{
     AnyStorage, BranchFile, ChainFile, ChainFileError, FileHead, FileLevel, Frame, FrameType,
     leading_count,
@@ -287,15 +287,18 @@ impl BlockStore {
         self.offsets.get(block as usize).copied().flatten()
     }
 
-    /// A block of the file, byte by byte as it came.
+    /// A block of the file, byte by byte as it came; or genesis.
     ///
     /// # Errors
     /// If it cannot be read, or is not what was read before.
     pub fn body(&mut self, number: u32, block: Ancestor<'_>) -> Result<Vec<u8>, ChainFileError> {
         let (height, offset) = (block.height(), self.offset(number).unwrap_or(0));
-        let payload = self.branch.file_mut().payload(offset)?;
         let damaged = |what: String| ChainFileError::Damaged { offset, height, what };
-        let parent = block.parent().ok_or_else(|| damaged("genesis has no body".into()))?;
+        let Some(parent) = block.parent() else {
+            let network = self.params.name.parse();
+            return network.map(genesis_block).map_err(|error| damaged(error.to_string()));
+        };
+        let payload = self.branch.file_mut().payload(offset)?;
         let bytes = decode(&payload, &self.params, parent).map_err(damaged)?;
         if header_of(&bytes).id() == block.id() {
             return Ok(bytes);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::bitcoin::{LoadedBlocks, LoadedHeaders, Network, genesis_block, put_block_record};
+use crate::bitcoin::{LoadedBlocks, LoadedHeaders, magic_of, put_block_record};
 use crate::chain::file::{AnyStorage, ChainFileError, FileLevel};
 use crate::cli::args::ExportArgs;
 use crate::cli::interrupt::on_interrupt;
@@ -133,16 +133,12 @@ fn write_blocks(
     let LoadedBlocks { mut store, tree } = loaded;
     tell_of_opening(path, store.file().opening());
     let branch = branch_to(&tree, store.tip());
-    let network: Network = store.params().name.parse().expect("the head names a known network");
+    let magic = magic_of(store.params());
     let mut record = Vec::new();
     for &number in &branch {
-        let block = tree.block(number);
-        let bytes = match block.parent() {
-            Some(_) => store.body(number, block).map_err(failed(path))?,
-            None => genesis_block(network),
-        };
+        let bytes = store.body(number, tree.block(number)).map_err(failed(path))?;
         record.clear();
-        put_block_record(&mut record, network, &bytes);
+        put_block_record(&mut record, magic, &bytes);
         out.writer().write_all(&record).map_err(|source| out.error(source))?;
     }
     Ok((branch.len() as u64, tree.block(store.tip()).id()))

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::bitcoin::{self, LoadedBlocks, LoadedHeaders};
-use crate::chain::file::{AnyStorage, FileLevel};
+use crate::chain::file::{AnyStorage, ChainFileError, FileLevel};
 use crate::cli::args::{BlockName, ShowArgs};
 use crate::cli::output::{self, ErrorReport, Format, grouped};
 use crate::error::Error;
@@ -169,14 +169,11 @@ fn show_blocks(args: &ShowArgs, storage: AnyStorage, report: &mut Report) -> Res
         return Ok(());
     };
     let place = tree.block(number);
-    let bytes = match place.parent() {
-        Some(_) => store.body(number, place).map_err(failed(&args.file))?,
-        None => {
-            let network = store.params().name.parse();
-            bitcoin::genesis_block(network.expect("the head names a known network"))
-        }
-    };
-    let block = bitcoin::Block::parse(&bytes).expect("it was parsed when it was read");
+    let bytes = store.body(number, place).map_err(failed(&args.file))?;
+    let block = bitcoin::Block::parse(&bytes).map_err(|error| {
+        let (offset, height, what) = (0, place.height(), error.to_string());
+        failed(&args.file)(ChainFileError::Damaged { offset, height, what })
+    })?;
     let ids = block.transactions().iter().map(|transaction| transaction.id().to_string());
     report.block = Some(BlockReport {
         best_branch: branch.get(place.height() as usize) == Some(&number),
