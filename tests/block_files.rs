@@ -225,7 +225,9 @@ fn the_recorded_block_test_is_found_to_the_byte() {
         .lines()
         .map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).expect("a line");
-            let number = |key: &str| line[key].as_u64().expect("a number") as usize;
+            let number = |key: &str| {
+                usize::try_from(line[key].as_u64().expect("a number")).expect("it fits")
+            };
             (number("offset"), number("size"))
         })
         .collect();
@@ -256,14 +258,15 @@ fn a_small_file_may_end_anywhere() {
         let mut whole = Vec::new();
         let mut end = 0;
         for block in &blocks {
-            if end + 8 + block.len() <= cut {
-                whole.push(*block);
-                end += 8 + block.len();
+            if end + 8 + block.len() > cut {
+                break;
             }
+            whole.push(*block);
+            end += 8 + block.len();
         }
         for path in [plain, hidden] {
             let dump = Dump::read(&[&path]);
-            assert!(dump.blocks() == whole, "{cut}");
+            assert!(dump.blocks() == whole, "{cut} of {}", path.display());
             let entry = &dump.files.entries()[0];
             let torn = entry.torn.map(|torn| (torn.offset, torn.bytes));
             let expected = (end < cut).then_some((end as u64, (cut - end) as u64));
