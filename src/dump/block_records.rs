@@ -19,10 +19,14 @@ use super::file_table::PREALLOCATED;
 use super::obfuscation::Key;
 use super::window::{Found, ScanError, Spool, Window};
 
-/// Zeros that are no mere part of other bytes.
+/// Zeros behind a block that are no mere part of other bytes.
 const ZEROS_MIN: usize = 8;
 
+/// Zeros among junk that are no part of it. Blocks hold runs of 32 (the output that a coinbase spends).
+const ZEROS_IN_JUNK_MIN: usize = 64;
+
 const JUNK: &str = "bytes that are no block record";
+const BROKEN_OFF: &str = "a record that breaks off";
 const BEHIND: &str = "bytes behind a block, within its record";
 
 /// Finds records in the bytes of a block file.
@@ -53,7 +57,8 @@ impl<R: Read> BlockScanner<R> {
         self.is_expected |= self.window.offset() == self.claim_end;
         let mut why = JUNK;
         if self.is_expected || is_record(rest) {
-            if is_cut_head(rest) {
+            // Zeros on disk may read as a magic, if the key begins with one.
+            if is_cut_head(rest) && self.zeros_at(0) < rest.len() {
                 return self.window.torn();
             }
             match BlockHead::parse(rest) {
@@ -74,13 +79,21 @@ impl<R: Read> BlockScanner<R> {
         let end = BlockHead::LEN + head.len;
         self.window.fill(end + RECORD_LOOK);
         let rest = self.window.rest();
-        if let Ok(len) = Block::encoded_len_of(&rest[BlockHead::LEN..rest.len().min(end)]) {
+        let there = rest.len().min(end);
+        if let Ok(len) = Block::encoded_len_of(&rest[BlockHead::LEN..there]) {
+            let record = BlockHead::LEN + len;
+            // What is left of a record that breaks off may parse, with bytes of the next one.
+            if record < end
+                && let Some(bytes) = self.record_within(record)
+            {
+                return Ok(self.window.junk(bytes, BROKEN_OFF));
+            }
             self.claim_end = self.window.offset() + end as u64;
-            return Ok(self.block(head.network, BlockHead::LEN + len));
+            return Ok(self.block(head.network, record));
         }
-        if rest.len() < end {
-            return match self.record_within(rest.len()) {
-                Some(bytes) => Ok(self.window.junk(bytes, "a record that breaks off")),
+        if there < end {
+            return match self.record_within(there) {
+                Some(bytes) => Ok(self.window.junk(bytes, BROKEN_OFF)),
                 None => self.window.torn(),
             };
         }
@@ -199,7 +212,7 @@ impl<R: Read> BlockScanner<R> {
         let pattern = self.pattern(0);
         for at in places {
             let byte = rest[at];
-            if byte == pattern[at % Key::LEN] && self.zeros_until(at, ZEROS_MIN) {
+            if byte == pattern[at % Key::LEN] && self.has_zeros(at, ZEROS_IN_JUNK_MIN) {
                 return Some(at);
             }
             if may_begin(byte)
@@ -213,10 +226,11 @@ impl<R: Read> BlockScanner<R> {
     }
 
     /// Whether there are `len` zeros on disk from `at` on.
-    fn zeros_until(&self, at: usize, len: usize) -> bool {
+    fn has_zeros(&self, at: usize, len: usize) -> bool {
         let pattern = self.pattern(at);
         let bytes = self.window.rest()[at..].get(..len);
-        bytes.is_some_and(|bytes| bytes.iter().zip(pattern).all(|(byte, zero)| *byte == zero))
+        let zeros = || pattern.iter().cycle();
+        bytes.is_some_and(|bytes| bytes.iter().zip(zeros()).all(|(byte, zero)| byte == zero))
     }
 }
 
@@ -256,3 +270,7 @@ impl<R: Read> RawBlockScanner<R> {
         Ok(Found::Block { header, head: 0, bytes: len as u64, network: None })
     }
 }
+
+#[cfg(test)]
+#[path = "block_records_tests.rs"]
+mod tests;

@@ -19,6 +19,8 @@ mod obfuscation;
 mod progress;
 mod reader;
 mod records;
+#[cfg(test)]
+mod test_blocks;
 mod window;
 
 pub use bodies::{Bodies, BodyReader};

@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::bitcoin::Network;
 
 use super::Kind;
-use super::block_head::{BlockHead, find_record};
+use super::block_head::{BlockHead, find_record, network_at};
 use super::kind::is_chain;
 
 /// The name of the file that holds the key.
@@ -148,7 +148,7 @@ pub(super) fn recognise(
 pub(super) fn opens(key: Key, prefix: &[u8]) -> bool {
     let mut plain = prefix.to_vec();
     key.apply(&mut plain, 0);
-    BlockHead::parse(&plain).is_some() || find_record(&plain).is_some()
+    network_at(&plain).is_some() || find_record(&plain).is_some()
 }
 
 /// Whether the bytes are the first of an obfuscated block file. The first four bytes of the key follow

@@ -178,6 +178,12 @@ impl<R: Read> Window<R> {
         }
     }
 
+    /// The memory that is held.
+    #[cfg(test)]
+    pub(super) const fn held(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// A stretch that holds no block.
     pub(super) fn junk(&mut self, bytes: usize, why: &'static str) -> Found {
         self.advance(bytes);

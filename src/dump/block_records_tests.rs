@@ -1,0 +1,300 @@
+use std::io;
+
+use super::*;
+use crate::dump::test_blocks::{block, record, record_of};
+use crate::dump::window::SECOND_LOOK_MAX;
+
+const KEYS: [Key; 4] = [
+    Key::PLAIN,
+    Key([0x5a, 0x17, 0xc3, 0x99, 0x01, 0xfe, 0x70, 0x2b]),
+    // Zeros on disk read as the first bytes of a magic.
+    Key([0xfa, 0xfa, 0xbf, 0xb5, 0xfa, 0xbf, 0xfa, 0xbf]),
+    Key([0xfa, 0xbf, 0xb5, 0xda, 0xfa, 0xbf, 0xb5, 0xda]),
+];
+
+fn scan(reader: impl Read, key: Key) -> Vec<Found> {
+    let mut scanner = BlockScanner::new(reader, key, None);
+    let mut all = Vec::new();
+    loop {
+        match scanner.next().expect("memory can be read") {
+            Found::End => return all,
+            found => all.push(found),
+        }
+        let held = scanner.window.held();
+        assert!(held < BLOCK_LEN_MAX + (1 << 20), "{held} bytes");
+    }
+}
+
+/// What is found, and that it covers every byte.
+fn found(bytes: &[u8]) -> Vec<Found> {
+    let all = scan(bytes, Key::PLAIN);
+    let len = |found: &Found| match found {
+        Found::Block { bytes, .. } | Found::Junk { bytes, .. } | Found::Torn { bytes } => *bytes,
+        Found::End => 0,
+    };
+    assert_eq!(all.iter().map(len).sum::<u64>(), bytes.len() as u64);
+    assert!(all.iter().all(|found| len(found) > 0));
+    all
+}
+
+fn is(block: &[u8]) -> Found {
+    let header = Header::from_bytes(*block.first_chunk().expect("a header"));
+    let bytes = 8 + block.len() as u64;
+    Found::Block { header, head: 8, bytes, network: Some(Network::Regtest) }
+}
+
+const fn junk(bytes: usize) -> Found {
+    Found::Junk { bytes: bytes as u64, why: JUNK }
+}
+
+const fn zeros(bytes: usize) -> Found {
+    Found::Junk { bytes: bytes as u64, why: PREALLOCATED }
+}
+
+/// A block whose header proves no work.
+fn unsolved(len: usize) -> Vec<u8> {
+    let mut block = block(9, len);
+    loop {
+        block[76] = block[76].wrapping_add(1);
+        let header = Header::from_bytes(*block.first_chunk().expect("a header"));
+        if !header.is_solved_by(&header.id()) {
+            return block;
+        }
+    }
+}
+
+#[test]
+fn records_stand_between_anything() {
+    assert_eq!(found(&[]), []);
+    for b_len in [200, 141, 300_000, 70_000] {
+        let (a, b) = (block(1, 333), block(2, b_len));
+        let (ra, rb) = (record(&a), record(&b));
+        assert_eq!(found(&[&ra[..], &rb].concat()), [is(&a), is(&b)]);
+        let bytes = [b"junk", &ra[..], &[0; 300_000], &rb, &[0; 7], &ra, &[0; 70_000]].concat();
+        let expected = [junk(4), is(&a), zeros(300_000), is(&b), zeros(7), is(&a), zeros(70_000)];
+        assert_eq!(found(&bytes), expected);
+        // Junk takes in a few zeros, and no more.
+        let bytes =
+            [&[0; 7], &b"x"[..], &[0; 63], &b"y"[..], &[0; 64], b"\xfa\xbf\xb5", &[0; 3], &rb]
+                .concat();
+        assert_eq!(found(&bytes), [junk(72), zeros(64), junk(6), is(&b)]);
+        let bytes = [&ra[..], &vec![7; 300_000], &[0; 99], &[7; 100], &rb, b"end"].concat();
+        let expected = [is(&a), junk(300_000), zeros(99), junk(100), is(&b), junk(3)];
+        assert_eq!(found(&bytes), expected);
+        // Magics that begin nothing.
+        let magics = Network::ALL.map(Network::magic).concat();
+        let bytes = [&ra[..], &magics[..2], &rb, &magics, &ra].concat();
+        let length = Found::Junk { bytes: 20, why: "a record of a length that no block has" };
+        assert_eq!(found(&bytes), [is(&a), junk(2), is(&b), length, is(&a)]);
+    }
+}
+
+/// In an obfuscated file zeros on disk read as the key, and zeros that were written are other bytes.
+#[test]
+fn zeros_are_those_on_disk() {
+    let (a, b) = (block(1, 333), block(2, 90_000));
+    let (ra, rb) = (record(&a), record(&b));
+    for key in KEYS {
+        for len in (1..40).chain([299_999, 600_000]) {
+            for behind in 0..9 {
+                let mut bytes = [&[1; 9][..behind], &ra, &vec![0; len], &rb].concat();
+                let hole = behind + ra.len();
+                let mut reserved = vec![0; len];
+                key.apply(&mut reserved, hole as u64);
+                bytes[hole..][..len].copy_from_slice(&reserved);
+                let mut end = vec![0; len];
+                key.apply(&mut end, bytes.len() as u64);
+                bytes.extend(end);
+                let expected = [junk(behind), is(&a), zeros(len), is(&b), zeros(len)];
+                assert_eq!(scan(&bytes[..], key), expected[usize::from(behind == 0)..], "{len}");
+            }
+        }
+        // All of a file.
+        let mut all = vec![0; 700_000];
+        key.apply(&mut all, 0);
+        assert_eq!(scan(&all[..], key), [zeros(700_000)]);
+    }
+    let mut written = [&ra[..], &[0; 100], &rb].concat();
+    written[ra.len()] = 1;
+    assert_eq!(scan(&written[..], KEYS[1]), [is(&a), junk(100), is(&b)]);
+}
+
+/// A node judges what stands at its place, whatever its work; elsewhere work is the only witness.
+#[test]
+fn work_is_asked_for_behind_junk_alone() {
+    let (a, b) = (unsolved(300), block(2, 200));
+    let (ra, rb) = (record(&a), record(&b));
+    assert_eq!(found(&[&ra[..], &ra, &rb].concat()), [is(&a), is(&a), is(&b)]);
+    let bytes = [b"x", &ra[..], &rb, &[0; 50], &ra, b"x", &ra].concat();
+    let tail = [is(&b), zeros(50), is(&a), junk(1 + ra.len())];
+    assert_eq!(found(&bytes), [&[junk(1 + ra.len())][..], &tail].concat());
+    let bytes = [b"x", &[0; 50][..], &ra, &rb, b"x", &[0; 70], &rb].concat();
+    let expected = [junk(51 + ra.len()), is(&b), junk(1), zeros(70), is(&b)];
+    assert_eq!(found(&bytes), expected);
+}
+
+/// Wherever it is cut, what is there is found, and the rest is torn.
+#[test]
+fn every_cut_is_a_torn_tail() {
+    let (a, b) = (block(1, 200), block(2, 190));
+    let bytes = [&record(&a)[..], &record(&b)].concat();
+    for cut in 1..bytes.len() {
+        let before = if cut < 208 { vec![] } else { vec![is(&a)] };
+        let torn = cut - if cut < 208 { 0 } else { 208 };
+        let torn = if torn == 0 { vec![] } else { vec![Found::Torn { bytes: torn as u64 }] };
+        assert_eq!(found(&bytes[..cut]), [before, torn].concat(), "{cut}");
+        // Behind junk a whole magic is needed.
+        let behind = found(&[b"x", &bytes[..cut]].concat());
+        assert!(matches!(behind[0], Found::Junk { bytes, .. } if bytes == 1 || cut < 4), "{cut}");
+    }
+    // A record that breaks off before another, even before a torn one.
+    for kept in 0..190 {
+        let why = "a record that breaks off";
+        let broken = Found::Junk { bytes: 8 + kept as u64, why };
+        let bytes = [&record_of(&a[..kept], 4_000_000)[..], &record(&b), &record(&b)].concat();
+        let found = found(&bytes);
+        assert_eq!(found, [broken, is(&b), is(&b)], "{kept}");
+    }
+}
+
+#[test]
+fn a_block_says_itself_where_it_ends() {
+    let (a, b) = (block(1, 300), block(2, 200));
+    let rb = record(&b);
+    for claimed in [301, 308, 400, 508, 509, 5000, 3_999_999, 4_000_000] {
+        let long = record_of(&a, claimed);
+        assert_eq!(found(&[&long[..], &rb, &rb].concat()), [is(&a), is(&b), is(&b)], "{claimed}");
+        // At the end of the file, and before zeros.
+        assert_eq!(found(&long), [is(&a)]);
+        assert_eq!(found(&[&long[..], &[0; 9000]].concat()), [is(&a), zeros(9000)]);
+    }
+    let behind = |bytes| Found::Junk { bytes, why: BEHIND };
+    let long = record_of(&[&a[..], &[7; 100]].concat(), 400);
+    let expected = [is(&a), behind(100), is(&b), is(&b)];
+    assert_eq!(found(&[&long[..], &rb, &rb].concat()), expected);
+    // Right behind the claim a record is believed as behind a block.
+    let weak = unsolved(200);
+    let expected = [is(&a), behind(100), is(&weak)];
+    assert_eq!(found(&[&long[..], &record(&weak)].concat()), expected);
+    assert_eq!(found(&[&long[..], b"junk"].concat()), [is(&a), behind(100), junk(4)]);
+    let zeroed = record_of(&[&a[..], b"junk", &[0; 96]].concat(), 400);
+    let expected = [is(&a), behind(4), zeros(96), is(&weak)];
+    assert_eq!(found(&[&zeroed[..], &record(&weak)].concat()), expected);
+}
+
+#[test]
+fn lengths_that_no_block_has_are_junk() {
+    let (a, b) = (block(1, 300), block(2, 200));
+    for claimed in [0, 1, 80, 4_000_001, 1 << 31, u32::MAX as usize] {
+        let why = "a record of a length that no block has";
+        let bytes = [&record(&b)[..], &record_of(&a, claimed), &record(&b)].concat();
+        let expected = [is(&b), Found::Junk { bytes: 308, why }, is(&b)];
+        assert_eq!(found(&bytes), expected, "{claimed}");
+    }
+}
+
+#[test]
+fn what_does_not_parse_is_a_block_where_it_clearly_ends() {
+    let mut a = block(1, 300);
+    // Two transactions, where there is one.
+    a[80] = 2;
+    let b = block(2, 200);
+    let (ra, rb) = (record(&a), record(&b));
+    for (behind, then) in [
+        (&rb[..], vec![is(&b)]),
+        (&[], vec![]),
+        (&[0; 9], vec![zeros(9)]),
+        (&[0; 3], vec![zeros(3)]),
+        (&rb[..2], vec![Found::Torn { bytes: 2 }]),
+        // No other record begins within it either.
+        (b"junk", vec![junk(4)]),
+    ] {
+        assert_eq!(found(&[&ra[..], behind].concat()), [&[is(&a)][..], &then].concat());
+    }
+    // Too short a length, and then the rest.
+    for claimed in [81, 116, 299] {
+        let short = record_of(&a, claimed);
+        let expected = [is(&a[..claimed]), junk(300 - claimed), is(&b)];
+        assert_eq!(found(&[&short[..], &rb].concat()), expected);
+    }
+    // A length that reaches into another record.
+    let why = "a record whose length does not fit its block";
+    let mut bad = a.clone();
+    bad[84..].fill(0xff);
+    for claimed in [301, 350, 507] {
+        let bytes = [&record_of(&bad, claimed)[..], &rb, &rb].concat();
+        let expected = [Found::Junk { bytes: 308, why }, is(&b), is(&b)];
+        assert_eq!(found(&bytes), expected, "{claimed}");
+    }
+}
+
+/// Heads alone, each of which claims as much as there is: all are looked at, but not for ever.
+#[test]
+fn lying_heads_are_believed_in_the_end() {
+    let mut head = record_of(&block(1, 200)[..81], BLOCK_LEN_MAX);
+    // A count of transactions that the heads behind it are not.
+    head[88] = 0xfd;
+    let bytes = head.repeat(3 * BLOCK_LEN_MAX / head.len());
+    let looks = SECOND_LOOK_MAX / BLOCK_LEN_MAX;
+    let found = found(&bytes);
+    assert!((looks / 2..2 * looks + 10).contains(&found.len()), "{}", found.len());
+}
+
+#[test]
+fn endless_nonsense_is_quick_and_small() {
+    const LEN: u64 = 600 << 20;
+    let zeros = scan(io::repeat(0).take(LEN), Key::PLAIN);
+    assert_eq!(zeros, [Found::Junk { bytes: LEN, why: PREALLOCATED }]);
+    let junk = scan(io::repeat(7).take(LEN / 8), Key::PLAIN);
+    assert_eq!(junk, [Found::Junk { bytes: LEN / 8, why: JUNK }]);
+    let magics = Network::ALL.map(Network::magic).concat().repeat(1 << 20);
+    assert_eq!(found(&magics).len(), 2);
+    // Heads that claim the most, and nothing behind them.
+    let heads = record_of(&[], BLOCK_LEN_MAX).repeat(1 << 20);
+    assert!(found(&heads).len() < 10);
+}
+
+/// What cannot be read further is no torn record.
+#[test]
+fn a_failure_is_told() {
+    struct Fails;
+    impl Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("broken"))
+        }
+    }
+    let a = block(1, 300);
+    for cut in [0, 3, 8, 50, 100, 307] {
+        let bytes = [&record(&a)[..], &record(&a)[..cut]].concat();
+        let mut scanner = BlockScanner::new(bytes.chain(Fails), Key::PLAIN, None);
+        assert_eq!(scanner.next().expect("a block"), is(&a));
+        assert!(matches!(scanner.next(), Err(ScanError::Read(_))), "{cut}");
+        assert_eq!(scanner.next().expect("told once"), Found::End);
+        let mut scanner = RawBlockScanner::new((&a[..cut.min(299)]).chain(Fails), None);
+        assert!(matches!(scanner.next(), Err(ScanError::Read(_))), "{cut}");
+    }
+}
+
+#[test]
+fn a_raw_block_is_one_block() {
+    let raw = |bytes: &[u8]| {
+        let mut scanner = RawBlockScanner::new(bytes, None);
+        let mut next = || scanner.next().expect("memory can be read");
+        [next(), next(), next()]
+    };
+    let of = |block: &[u8]| {
+        let Found::Block { header, bytes, .. } = is(block) else { unreachable!("a block") };
+        Found::Block { header, head: 0, bytes: bytes - 8, network: None }
+    };
+    let a = block(1, 300);
+    assert_eq!(raw(&a), [of(&a), Found::End, Found::End]);
+    let behind = |bytes| Found::Junk { bytes, why: "bytes behind the block" };
+    let bytes = [&a[..], &vec![0; 5_000_000]].concat();
+    assert_eq!(raw(&bytes), [of(&a), behind(5_000_000), Found::End]);
+    // What does not parse is a block with all bytes that one can have.
+    assert_eq!(raw(&a[..299]), [of(&a[..299]), Found::End, Found::End]);
+    let mut bad = bytes;
+    bad[84..].fill(0xff);
+    assert_eq!(raw(&bad), [of(&bad[..BLOCK_LEN_MAX]), behind(1_000_300), Found::End]);
+    assert_eq!(raw(&a[..79]), [Found::Torn { bytes: 79 }, Found::End, Found::End]);
+}
