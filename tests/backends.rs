@@ -3,6 +3,7 @@
 
 mod common;
 
+use blockmill::compute::sha256::Platform;
 use blockmill::compute::{Backend, Cpu, DispatchLimits, Reference};
 use blockmill::primitives::{Hash256, Trees};
 
@@ -291,6 +292,16 @@ fn cpu_on_three_threads() {
     let cpu = Cpu::new(3).expect("three threads");
     assert_eq!(cpu.threads(), 3);
     conforms(&cpu, LIMITS);
+}
+
+/// The instructions that are not the best ones here, on one thread and on two.
+#[test]
+fn cpu_with_other_instructions() {
+    for platform in Platform::all().skip(1) {
+        [1, 2].iter().for_each(|&threads| {
+            conforms(&Cpu::on(platform, threads).expect("threads"), LIMITS);
+        });
+    }
 }
 
 /// The guard alone, over an honest device whose dispatches are so small that most jobs need many.

@@ -2,6 +2,7 @@
 
 mod common;
 
+use blockmill::compute::sha256::Platform;
 use blockmill::compute::{Backend, Cpu, CrossCheck, Reference};
 use blockmill::primitives::{Hash256, HashFunction, Messages};
 
@@ -11,9 +12,12 @@ use common::messages::digests_by;
 /// Every backend; the software GPU may be missing, after a visible skip.
 fn backends() -> Vec<Box<dyn Backend>> {
     let cpu = |threads| Box::new(Cpu::new(threads).expect("threads"));
+    let on = |platform| -> Box<dyn Backend> { Box::new(Cpu::on(platform, 1).expect("a thread")) };
     let (simulated, _) = guarded(Fault::None, CrossCheck::OFF);
     let mut backends: Vec<Box<dyn Backend>> =
         vec![Box::new(Reference), cpu(1), cpu(3), Box::new(simulated)];
+    // The best instructions are those of the others already.
+    backends.extend(Platform::all().skip(1).map(on));
     backends.extend(common::software_gpu().map(|gpu| -> Box<dyn Backend> { Box::new(gpu) }));
     backends
 }
@@ -64,7 +68,7 @@ fn short_messages() {
     let published = hashes(values(&text, "MD"));
     for backend in backends() {
         let found = digests(&*backend, messages.iter().map(Vec::as_slice));
-        assert_eq!(found, published, "{}", backend.name());
+        assert_eq!(found, published, "{}, {}", backend.name(), backend.device());
     }
 }
 
@@ -87,6 +91,6 @@ fn monte_carlo() {
             }
         }
         let found: Vec<_> = chains.iter().map(|chain| Hash256::from_bytes(chain[2])).collect();
-        assert_eq!(found, checkpoints, "{}", backend.name());
+        assert_eq!(found, checkpoints, "{}, {}", backend.name(), backend.device());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::compute::sha_instructions;
+use crate::compute::sha256::Platform;
 use crate::error::Error;
 
 use super::args::DevicesArgs;
@@ -64,7 +64,7 @@ pub(super) fn run(args: &DevicesArgs) -> Result<u8, Error> {
         cpu: CpuReport {
             name: processor_name(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            sha: sha_instructions(),
+            sha: Platform::detect().name(),
             auto: true,
             why: "validates, and searches where no GPU is",
         },

@@ -1,29 +1,39 @@
-//! The CPU backend: every core through rayon, every instruction that `sha2` finds at run time.
+//! The CPU backend: every core through rayon, on each the best instructions that the processor has.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
-use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 
-use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees, rfc6962};
+use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
-use super::Backend;
 #[cfg(feature = "mine")]
 use super::SearchJob;
-use super::reference::IV;
+use super::sha256::Platform;
+use super::tree_shape::TreeShape;
+use super::{Backend, levels};
 
 /// Headers a task takes at once: long enough to hide the cost of handing it over.
 const HEADERS_PER_TASK: usize = 512;
 
-/// The bytes of messages that a task takes at once, about.
+/// The bytes of messages that a task takes at least, if there are as many.
 const MESSAGE_BYTES_PER_TASK: usize = 16 << 10;
 
-/// Trees of fewer leaves than this are hashed by one thread; larger ones level by level by all.
+/// Tasks for each thread, where there is more work than that: those that end early take another's.
+const TASKS_PER_THREAD: usize = 8;
+
+/// The leaves that a task takes at least, and the pairs of a level from which on all threads share it.
 const TREE_LEAVES_PER_TASK: usize = 1024;
+
+/// Nonces a task takes at once: a fraction of a millisecond.
+#[cfg(feature = "mine")]
+const NONCES_PER_TASK: u32 = 1 << 14;
 
 /// The rayon backend.
 #[derive(Debug)]
 pub struct Cpu {
     pool: rayon::ThreadPool,
+    platform: Platform,
 }
 
 impl Cpu {
@@ -32,11 +42,19 @@ impl Cpu {
     /// # Errors
     /// If the operating system refuses the threads.
     pub fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        Self::on(Platform::detect(), threads)
+    }
+
+    /// The same with chosen instructions, for tests and benchmarks.
+    ///
+    /// # Errors
+    /// If the operating system refuses the threads.
+    pub fn on(platform: Platform, threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("cpu-{index}"))
             .build()?;
-        Ok(Self { pool })
+        Ok(Self { pool, platform })
     }
 
     /// The digest of each job, in order.
@@ -53,6 +71,76 @@ impl Cpu {
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
     }
+
+    /// The instructions that hash.
+    #[must_use]
+    pub const fn platform(&self) -> Platform {
+        self.platform
+    }
+
+    fn roots(&self, shape: TreeShape, trees: &Trees, roots: &mut [Hash256]) {
+        assert_eq!(trees.len(), roots.len(), "one root per tree");
+        let hash = |nodes: &[Hash256], parents: &mut [Hash256]| {
+            if self.threads() == 1 || parents.len() < TREE_LEAVES_PER_TASK {
+                return hash_level(self.platform, shape, nodes, parents);
+            }
+            nodes
+                .par_chunks(TREE_LEAVES_PER_TASK)
+                .zip(parents.par_chunks_mut(TREE_LEAVES_PER_TASK / 2))
+                .for_each(|(nodes, parents)| hash_level(self.platform, shape, nodes, parents));
+        };
+        let size = |tree| trees.get(tree).len();
+        let tasks = tasks(roots, self.task_size(trees.leaf_count(), TREE_LEAVES_PER_TASK), size);
+        self.for_each(tasks, |which, roots| levels::roots(shape, trees, which, roots, &hash));
+    }
+
+    /// How much of `total` a task takes: `least`, unless that made more tasks than are useful.
+    fn task_size(&self, total: usize, least: usize) -> usize {
+        // One thread alone gains nothing from tasks, and lanes run dry at the end of each.
+        let tasks = if self.threads() == 1 { 1 } else { self.threads() * TASKS_PER_THREAD };
+        least.max(total / tasks)
+    }
+
+    /// Does the tasks, on all threads if there are several.
+    fn for_each<'a>(
+        &self,
+        mut tasks: Vec<Task<'a>>,
+        work: impl Fn(Range<usize>, &'a mut [Hash256]) + Sync,
+    ) {
+        // Handing over a single task costs more than a small one takes.
+        if tasks.len() == 1 && self.threads() == 1 {
+            tasks.drain(..).for_each(|(which, places)| work(which, places));
+        } else {
+            self.pool.install(|| {
+                tasks.into_par_iter().for_each(|(which, places)| work(which, places));
+            });
+        }
+    }
+}
+
+/// Some jobs of a batch in a row, and the places for their results.
+type Task<'a> = (Range<usize>, &'a mut [Hash256]);
+
+/// Cuts a batch into tasks of at least `least`, as `size` measures its jobs.
+fn tasks(mut places: &mut [Hash256], least: usize, size: impl Fn(usize) -> usize) -> Vec<Task<'_>> {
+    let jobs = places.len();
+    let (mut tasks, mut first, mut sum) = (Vec::new(), 0, 0);
+    for job in 0..jobs {
+        sum += size(job);
+        if sum >= least || job + 1 == jobs {
+            let (taken, rest) = places.split_at_mut(job + 1 - first);
+            tasks.push((first..job + 1, taken));
+            (places, first, sum) = (rest, job + 1, 0);
+        }
+    }
+    tasks
+}
+
+fn hash_level(platform: Platform, shape: TreeShape, nodes: &[Hash256], parents: &mut [Hash256]) {
+    match shape {
+        TreeShape::Bitcoin => platform.merkle_parents(nodes, parents),
+        TreeShape::Rfc6962 => platform.rfc6962_parents(nodes, parents),
+    }
 }
 
 impl Backend for Cpu {
@@ -63,125 +151,59 @@ impl Backend for Cpu {
     fn device(&self) -> String {
         let threads = self.threads();
         let plural = if threads == 1 { "" } else { "s" };
-        format!("{threads} thread{plural}, {}", sha_instructions())
+        format!("{threads} thread{plural}, {}", self.platform.name())
     }
 
     fn header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
         assert_eq!(headers.len(), ids.len(), "one id per header");
         // Handing a small batch to another thread costs more than hashing it.
         if self.threads() == 1 || headers.len() <= HEADERS_PER_TASK {
-            return hash_headers(headers, ids);
+            return self.platform.header_ids(headers, ids);
         }
         self.pool.install(|| {
             headers
                 .par_chunks(HEADERS_PER_TASK)
                 .zip(ids.par_chunks_mut(HEADERS_PER_TASK))
-                .for_each(|(headers, ids)| hash_headers(headers, ids));
+                .for_each(|(headers, ids)| self.platform.header_ids(headers, ids));
         });
     }
 
     fn merkle_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
-        assert_eq!(trees.len(), roots.len(), "one root per tree");
-        self.pool.install(|| {
-            roots
-                .par_iter_mut()
-                .enumerate()
-                .for_each(|(index, root)| *root = merkle_root(trees.get(index)));
-        });
+        self.roots(TreeShape::Bitcoin, trees, roots);
     }
 
     fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
         assert_eq!(messages.len(), digests.len(), "one digest per message");
-        let average = messages.bytes().len() / messages.len().max(1);
-        let per_task = (MESSAGE_BYTES_PER_TASK / average.max(1)).clamp(1, 128);
-        self.pool.install(|| {
-            digests
-                .par_iter_mut()
-                .with_min_len(per_task)
-                .enumerate()
-                .for_each(|(index, digest)| *digest = hash_message(function, messages.get(index)));
+        let size = |message| messages.get(message).len();
+        let least = self.task_size(messages.bytes().len(), MESSAGE_BYTES_PER_TASK);
+        // An empty message is a block as well.
+        let tasks = tasks(digests, least, |message| 64 + size(message));
+        self.for_each(tasks, |which, digests| {
+            self.platform.hash_messages(function, messages, which.start, digests);
         });
     }
 
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
-        assert_eq!(trees.len(), roots.len(), "one root per tree");
-        self.pool.install(|| {
-            roots
-                .par_iter_mut()
-                .enumerate()
-                .for_each(|(index, root)| *root = rfc6962::root(trees.get(index)));
-        });
+        self.roots(TreeShape::Rfc6962, trees, roots);
     }
 
     #[cfg(feature = "mine")]
     fn search(&self, job: &SearchJob) -> Option<u32> {
-        let midstate = Midstate::of(&job.header);
-        // `find_first`, not `find_any`: the lowest nonce wins whatever the thread count.
-        self.pool.install(|| {
-            (u64::from(job.first)..u64::from(job.first) + job.count())
-                .into_par_iter()
-                .map(|nonce| u32::try_from(nonce).expect("the range ends at u32::MAX"))
-                .find_first(|&nonce| job.target.is_met_by(&midstate.id(nonce)))
-        })
+        let tasks = job.count().div_ceil(NONCES_PER_TASK.into());
+        let task = |index: u64| {
+            let first = u64::from(job.first) + index * u64::from(NONCES_PER_TASK);
+            let first = u32::try_from(first).expect("the range ends at u32::MAX");
+            let last = job.last.min(first.saturating_add(NONCES_PER_TASK - 1));
+            self.platform.search(&SearchJob { first, last, ..*job })
+        };
+        // The first of all tasks that find one, so that the lowest nonce wins whatever the thread count.
+        self.pool.install(|| (0..tasks).into_par_iter().find_map_first(task))
     }
 
     #[cfg(feature = "mine")]
     fn search_span(&self) -> u32 {
         const NONCES_PER_THREAD: usize = 1 << 18;
         u32::try_from(self.threads() * NONCES_PER_THREAD).unwrap_or(u32::MAX)
-    }
-}
-
-/// The SHA-256 instructions that this process uses, as `devices` names them.
-#[must_use]
-pub fn sha_instructions() -> &'static str {
-    // The same question that `sha2` asks at run time.
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    if std::is_x86_feature_detected!("sha") && std::is_x86_feature_detected!("sse4.1") {
-        return "SHA-NI";
-    }
-    #[cfg(target_arch = "aarch64")]
-    if std::arch::is_aarch64_feature_detected!("sha2") {
-        return "ARMv8 SHA-2";
-    }
-    "no SHA instructions"
-}
-
-/// The second block of an 80-byte message: its last 16 bytes, then the padding.
-fn second_block(header: &Header) -> [u8; 64] {
-    let mut block = [0; 64];
-    block[..16].copy_from_slice(&header.as_bytes()[64..]);
-    block[16] = 0x80;
-    block[56..].copy_from_slice(&(8 * Header::LEN as u64).to_be_bytes());
-    block
-}
-
-/// The hash of a 32-byte digest given as state words.
-fn hash_digest(state: [u32; 8]) -> Hash256 {
-    let mut block = [0; 64];
-    put_state(&state, &mut block);
-    block[32] = 0x80;
-    block[56..].copy_from_slice(&256u64.to_be_bytes());
-    let mut outer = IV;
-    compress256(&mut outer, &[block]);
-    let mut digest = [0; 32];
-    put_state(&outer, &mut digest);
-    Hash256::from_bytes(digest)
-}
-
-fn put_state(state: &[u32; 8], bytes: &mut [u8]) {
-    for (bytes, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(state) {
-        *bytes = word.to_be_bytes();
-    }
-}
-
-fn hash_headers(headers: &[Header], ids: &mut [Hash256]) {
-    for (header, id) in headers.iter().zip(ids) {
-        let mut first = [0; 64];
-        first.copy_from_slice(&header.as_bytes()[..64]);
-        let mut state = IV;
-        compress256(&mut state, &[first, second_block(header)]);
-        *id = hash_digest(state);
     }
 }
 
@@ -195,63 +217,14 @@ pub(super) fn hash_message(function: HashFunction, message: &[u8]) -> Hash256 {
     Hash256::from_bytes(digest.into())
 }
 
-/// SHA-256d of two concatenated nodes.
-fn hash_pair(left: &Hash256, right: &Hash256) -> Hash256 {
-    /// The padding of a 64-byte message, a block of its own.
-    const PADDING: [u8; 64] = {
-        let mut block = [0; 64];
-        block[0] = 0x80;
-        block[62] = 0x02; // 512 bits
-        block
-    };
-    let mut pair = [0; 64];
-    pair[..32].copy_from_slice(left.as_bytes());
-    pair[32..].copy_from_slice(right.as_bytes());
-    let mut state = IV;
-    compress256(&mut state, &[pair, PADDING]);
-    hash_digest(state)
-}
-
+/// The root of one of Bitcoin's trees.
 pub(super) fn merkle_root(leaves: &[Hash256]) -> Hash256 {
-    let mut level = leaves.to_vec();
-    while level.len() > 1 {
-        level = if level.len() >= TREE_LEAVES_PER_TASK {
-            level.par_chunks(2).with_min_len(TREE_LEAVES_PER_TASK / 4).map(hash_chunk).collect()
-        } else {
-            level.chunks(2).map(hash_chunk).collect()
-        };
-    }
-    level[0]
-}
-
-/// The parent of one node, which is then its own sibling, or of two.
-fn hash_chunk(pair: &[Hash256]) -> Hash256 {
-    hash_pair(&pair[0], pair.last().expect("chunks are never empty"))
-}
-
-/// The state after the 64 bytes of a header that the nonce does not touch.
-#[cfg(feature = "mine")]
-#[derive(Clone, Copy)]
-struct Midstate {
-    state: [u32; 8],
-    block: [u8; 64],
-}
-
-#[cfg(feature = "mine")]
-impl Midstate {
-    fn of(header: &Header) -> Self {
-        let mut first = [0; 64];
-        first.copy_from_slice(&header.as_bytes()[..64]);
-        let mut state = IV;
-        compress256(&mut state, &[first]);
-        Self { state, block: second_block(header) }
-    }
-
-    fn id(&self, nonce: u32) -> Hash256 {
-        let mut block = self.block;
-        block[12..16].copy_from_slice(&nonce.to_le_bytes());
-        let mut state = self.state;
-        compress256(&mut state, &[block]);
-        hash_digest(state)
-    }
+    let mut trees = Trees::new();
+    trees.push(leaves);
+    let mut root = [Hash256::ZERO];
+    let platform = Platform::detect();
+    levels::roots(TreeShape::Bitcoin, &trees, 0..1, &mut root, |nodes, parents| {
+        platform.merkle_parents(nodes, parents);
+    });
+    root[0]
 }

@@ -4,6 +4,7 @@
 //! - [`Reference`] is the definition of right, [`Cpu`] the fast path on every core.
 //! - A [`Device`] is hardware that may lie or fail. Only [`Guarded`] talks to one: it plants
 //!   known answers, checks what comes back, and lets the CPU redo what cannot be trusted.
+//! - [`sha256`] hashes in bulk with the instructions that the processor has, for [`Cpu`].
 //! - [`select`] alone turns a wish into a backend.
 
 mod backend;
@@ -15,15 +16,17 @@ mod guard;
 mod guarded_digests;
 #[cfg(feature = "mine")]
 mod guarded_search;
+mod levels;
 mod reference;
 #[cfg(feature = "mine")]
 mod search;
 pub mod select;
 mod selftest;
+pub mod sha256;
 mod tree_shape;
 
 pub use backend::{Backend, Tally};
-pub use cpu::{Cpu, sha_instructions};
+pub use cpu::Cpu;
 pub use device::{Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits};
 #[cfg(feature = "mine")]
 pub use device::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};

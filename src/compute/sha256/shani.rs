@@ -1,0 +1,513 @@
+//! SHA-256 with the SHA extensions of x86 processors, two messages at a time.
+//!
+//! One message alone is bound by the latency of `sha256rnds2`, so a second one runs in its gaps;
+//! more than two do not fit the sixteen registers. Only SSE is enabled here, on purpose: the SHA
+//! instructions have no VEX form, and the compiler must not mix 256-bit code between them, after
+//! which each of them would wait for the upper halves of the registers.
+
+#![allow(unsafe_code, reason = "instructions that not every processor has")]
+
+use std::arch::asm;
+use std::arch::x86_64::{
+    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_loadu_si128, _mm_set_epi8, _mm_set_epi32,
+    _mm_set_epi64x, _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32,
+    _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_storeu_si128, _mm_unpackhi_epi64, _mm_unpacklo_epi64,
+};
+
+use crate::compute::reference::{IV, K};
+
+use super::Kernels;
+use super::block::{BLOCK, DIGEST_BITS, END, HEADER_BITS, NODE_BITS, PAIR_PADDING, State};
+#[cfg(feature = "mine")]
+use super::block::{Midstate, sigma0, sigma1};
+use super::streams::Jobs;
+
+/// Proof that this processor has the instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ShaNi(());
+
+impl ShaNi {
+    /// The instructions, if this processor has them.
+    pub(super) fn detect() -> Option<Self> {
+        let found = std::is_x86_feature_detected!("sha")
+            && std::is_x86_feature_detected!("ssse3")
+            && std::is_x86_feature_detected!("sse4.1");
+        found.then_some(Self(()))
+    }
+}
+
+impl Kernels for ShaNi {
+    fn hash_headers(&self, headers: &[[u8; 80]], ids: &mut [[u8; 32]]) {
+        // SAFETY: `self` is the proof that the instructions are there.
+        unsafe { in_twos(headers, ids, |two| hash_headers(two), |one| hash_headers(one)) }
+    }
+
+    fn hash_pairs(&self, pairs: &[[u8; 64]], parents: &mut [[u8; 32]]) {
+        // SAFETY: as above.
+        unsafe { in_twos(pairs, parents, |two| hash_pairs(two), |one| hash_pairs(one)) }
+    }
+
+    fn hash_nodes(&self, pairs: &[[u8; 64]], parents: &mut [[u8; 32]]) {
+        // SAFETY: as above.
+        unsafe { in_twos(pairs, parents, |two| hash_nodes(two), |one| hash_nodes(one)) }
+    }
+
+    fn hash_messages(&self, jobs: Jobs<'_>) {
+        jobs.hash::<2>(
+            // SAFETY: as above.
+            |states, runs| unsafe { compress_runs(states, runs) },
+            // SAFETY: as above.
+            |state, run| unsafe { compress_runs(std::array::from_mut(state), [run]) },
+        );
+    }
+
+    #[cfg(feature = "mine")]
+    fn search(&self, midstate: &Midstate, top: u32, first: u32, count: u64) -> Option<u32> {
+        // SAFETY: as above.
+        unsafe { search(midstate, top, first, count) }
+    }
+}
+
+/// The state as the instructions want it: words F E B A and H G D C, from the lowest up.
+type Lane = [__m128i; 2];
+
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn in_twos<M>(
+    messages: &[M],
+    digests: &mut [[u8; 32]],
+    two: impl Fn([&M; 2]) -> [[u8; 32]; 2],
+    one: impl Fn([&M; 1]) -> [[u8; 32]; 1],
+) {
+    let (pairs, last) = messages.as_chunks::<2>();
+    let (pair_digests, last_digest) = digests.as_chunks_mut::<2>();
+    for ([a, b], digests) in pairs.iter().zip(pair_digests) {
+        *digests = two([a, b]);
+    }
+    if let ([message], [digest]) = (last, last_digest) {
+        [*digest] = one([message]);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn load(bytes: &[u8; 16]) -> __m128i {
+    // SAFETY: 16 bytes are there to read, at any alignment.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn load_words(words: &[u32; 4]) -> __m128i {
+    // SAFETY: as above.
+    unsafe { _mm_loadu_si128(words.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn words(a: u32, b: u32, c: u32, d: u32) -> __m128i {
+    _mm_set_epi32(d.cast_signed(), c.cast_signed(), b.cast_signed(), a.cast_signed())
+}
+
+/// Big-endian words from bytes, or bytes from words.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn swap(x: __m128i) -> __m128i {
+    _mm_shuffle_epi8(x, _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3))
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn block(bytes: &[u8; BLOCK]) -> [__m128i; 4] {
+    let quarters = bytes.as_chunks::<16>().0;
+    [
+        swap(load(&quarters[0])),
+        swap(load(&quarters[1])),
+        swap(load(&quarters[2])),
+        swap(load(&quarters[3])),
+    ]
+}
+
+/// From eight words in two vectors to a lane.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn lane([abcd, efgh]: [__m128i; 2]) -> Lane {
+    let badc = _mm_shuffle_epi32::<0xb1>(abcd);
+    let fehg = _mm_shuffle_epi32::<0xb1>(efgh);
+    [_mm_unpacklo_epi64(fehg, badc), _mm_unpackhi_epi64(fehg, badc)]
+}
+
+/// From a lane to eight words in two vectors.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn unlane([feba, hgdc]: Lane) -> [__m128i; 2] {
+    let badc = _mm_unpackhi_epi64(feba, hgdc);
+    let fehg = _mm_unpacklo_epi64(feba, hgdc);
+    [_mm_shuffle_epi32::<0xb1>(badc), _mm_shuffle_epi32::<0xb1>(fehg)]
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn load_state(state: &State) -> Lane {
+    let halves = state.as_chunks::<4>().0;
+    lane([load_words(&halves[0]), load_words(&halves[1])])
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn store_digest(lane: Lane) -> [u8; 32] {
+    let mut digest = [0u8; 32];
+    let [abcd, efgh] = unlane(lane);
+    // SAFETY: twice 16 bytes are there to write, at any alignment.
+    unsafe {
+        _mm_storeu_si128(digest.as_mut_ptr().cast(), swap(abcd));
+        _mm_storeu_si128(digest.as_mut_ptr().add(16).cast(), swap(efgh));
+    }
+    digest
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn store_state(lane: Lane, state: &mut State) {
+    let [abcd, efgh] = unlane(lane);
+    // SAFETY: twice four words are there to write, at any alignment.
+    unsafe {
+        _mm_storeu_si128(state.as_mut_ptr().cast(), abcd);
+        _mm_storeu_si128(state.as_mut_ptr().add(4).cast(), efgh);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn k(group: usize) -> __m128i {
+    load_words(&K.as_chunks::<4>().0[group])
+}
+
+/// Makes the compiler bring both lanes to this point before either goes on. Left alone it puts all
+/// rounds of one lane before those of the other, too far apart for the processor to overlap them.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn keep_pace<const N: usize>(lanes: &mut [Lane; N]) {
+    if let [a, b] = lanes.as_mut_slice() {
+        // SAFETY: no instruction at all; the values stay in their registers.
+        unsafe {
+            asm!("/* {} {} {} {} */",
+                inout(xmm_reg) a[0], inout(xmm_reg) a[1], inout(xmm_reg) b[0], inout(xmm_reg) b[1],
+                options(pure, nomem, nostack, preserves_flags));
+        }
+    }
+}
+
+/// Four rounds of each lane; `wk` holds message words and round constants, added up.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn four_rounds<const N: usize>(lanes: &mut [Lane; N], wk: [__m128i; N]) {
+    for (lane, wk) in lanes.iter_mut().zip(wk) {
+        lane[1] = _mm_sha256rnds2_epu32(lane[1], lane[0], wk);
+        lane[0] = _mm_sha256rnds2_epu32(lane[0], lane[1], _mm_shuffle_epi32::<0x0e>(wk));
+    }
+    keep_pace(lanes);
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn add<const N: usize>(w: [__m128i; N], k: __m128i) -> [__m128i; N] {
+    w.map(|w| _mm_add_epi32(k, w))
+}
+
+/// The next four words of a message schedule.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn next(w: [__m128i; 4]) -> __m128i {
+    next_of(_mm_sha256msg1_epu32(w[0], w[1]), w[2], w[3])
+}
+
+/// The same where what the first two vectors contribute is known.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn next_of(early: __m128i, w2: __m128i, w3: __m128i) -> __m128i {
+    _mm_sha256msg2_epu32(_mm_add_epi32(early, _mm_alignr_epi8::<4>(w3, w2)), w3)
+}
+
+/// A turn of the schedule's wheel: four rounds with the oldest words, which the next ones replace.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn turn<const N: usize, const OLDEST: usize>(
+    lanes: &mut [Lane; N],
+    w: &mut [[__m128i; 4]; N],
+    k: __m128i,
+) {
+    for (lane, w) in lanes.iter_mut().zip(w) {
+        let wk = _mm_add_epi32(k, w[OLDEST]);
+        lane[1] = _mm_sha256rnds2_epu32(lane[1], lane[0], wk);
+        lane[0] = _mm_sha256rnds2_epu32(lane[0], lane[1], _mm_shuffle_epi32::<0x0e>(wk));
+        w[OLDEST] =
+            next([w[OLDEST], w[(OLDEST + 1) % 4], w[(OLDEST + 2) % 4], w[(OLDEST + 3) % 4]]);
+    }
+}
+
+/// Rounds from `group`, a multiple of four, to the end; `w` holds the sixteen words before them.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn rounds_from<const N: usize>(group: usize, lanes: &mut [Lane; N], w: &mut [[__m128i; 4]; N]) {
+    let mut at = group;
+    while at < 12 {
+        turn::<N, 0>(lanes, w, k(at));
+        turn::<N, 1>(lanes, w, k(at + 1));
+        turn::<N, 2>(lanes, w, k(at + 2));
+        turn::<N, 3>(lanes, w, k(at + 3));
+        at += 4;
+    }
+    four_rounds(lanes, add(w.map(|w| w[0]), k(12)));
+    four_rounds(lanes, add(w.map(|w| w[1]), k(13)));
+    four_rounds(lanes, add(w.map(|w| w[2]), k(14)));
+    four_rounds(lanes, add(w.map(|w| w[3]), k(15)));
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn add_lanes<const N: usize>(lanes: &mut [Lane; N], before: [Lane; N]) {
+    for (lane, before) in lanes.iter_mut().zip(before) {
+        lane[0] = _mm_add_epi32(lane[0], before[0]);
+        lane[1] = _mm_add_epi32(lane[1], before[1]);
+    }
+}
+
+/// Hashes a block of each lane.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn compress<const N: usize>(lanes: &mut [Lane; N], mut w: [[__m128i; 4]; N]) {
+    let before = *lanes;
+    rounds_from(0, lanes, &mut w);
+    add_lanes(lanes, before);
+}
+
+/// Hashes a last block that holds four words of the message at most: `w0`, then the word `end`,
+/// zeros, and the length in bits.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn compress_tail<const N: usize>(lanes: &mut [Lane; N], w0: [__m128i; N], end: u32, bits: u32) {
+    let before = *lanes;
+    let w1 = words(end, 0, 0, 0);
+    let w3 = words(0, 0, 0, bits);
+    four_rounds(lanes, add(w0, k(0)));
+    four_rounds(lanes, [_mm_add_epi32(w1, k(1)); N]);
+    four_rounds(lanes, [k(2); N]);
+    four_rounds(lanes, [_mm_add_epi32(w3, k(3)); N]);
+    // Words 8 to 14 are zero, and so is the sigma of a zero.
+    let mut w = w0.map(|w0| {
+        let w4 = _mm_sha256msg2_epu32(_mm_sha256msg1_epu32(w0, w1), w3);
+        let w5 = next_of(w1, w3, w4);
+        let w6 = _mm_sha256msg2_epu32(_mm_alignr_epi8::<4>(w5, w4), w5);
+        [w4, w5, w6, next([w3, w4, w5, w6])]
+    });
+    rounds_from(4, lanes, &mut w);
+    add_lanes(lanes, before);
+}
+
+/// Hashes the digest that each lane holds once more.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn hash_digest<const N: usize>(lanes: &mut [Lane; N]) {
+    let digests = lanes.map(|lane| unlane(lane));
+    let before = [load_state(&IV); N];
+    *lanes = before;
+    let mut w = rounds_of_digest(lanes, digests);
+    rounds_from(4, lanes, &mut w);
+    add_lanes(lanes, before);
+}
+
+/// The first sixteen rounds over a digest. Gives the next sixteen words.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn rounds_of_digest<const N: usize>(
+    lanes: &mut [Lane; N],
+    digests: [[__m128i; 2]; N],
+) -> [[__m128i; 4]; N] {
+    let w2 = words(END, 0, 0, 0);
+    let w3 = words(0, 0, 0, DIGEST_BITS);
+    four_rounds(lanes, add(digests.map(|w| w[0]), k(0)));
+    four_rounds(lanes, add(digests.map(|w| w[1]), k(1)));
+    four_rounds(lanes, [_mm_add_epi32(w2, k(2)); N]);
+    four_rounds(lanes, [_mm_add_epi32(w3, k(3)); N]);
+    digests.map(|[w0, w1]| {
+        // Words 9 to 14 are zero, and so is the sigma of a zero.
+        let w4 = _mm_sha256msg2_epu32(_mm_sha256msg1_epu32(w0, w1), w3);
+        let w5 = next([w1, w2, w3, w4]);
+        let w6 = next_of(w2, w4, w5);
+        [w4, w5, w6, next([w3, w4, w5, w6])]
+    })
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn hash_headers<const N: usize>(headers: [&[u8; 80]; N]) -> [[u8; 32]; N] {
+    let mut lanes = [load_state(&IV); N];
+    compress(&mut lanes, headers.map(|header| block(header.first_chunk().expect("64 of 80"))));
+    let tails = headers.map(|header| swap(load(header.last_chunk().expect("16 of 80"))));
+    compress_tail(&mut lanes, tails, END, HEADER_BITS);
+    hash_digest(&mut lanes);
+    lanes.map(|lane| store_digest(lane))
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn hash_pairs<const N: usize>(pairs: [&[u8; 64]; N]) -> [[u8; 32]; N] {
+    let mut lanes = [load_state(&IV); N];
+    compress(&mut lanes, pairs.map(|pair| block(pair)));
+    let before = lanes;
+    let padding = PAIR_PADDING.as_chunks::<4>().0;
+    for wk in padding {
+        four_rounds(&mut lanes, [load_words(wk); N]);
+    }
+    add_lanes(&mut lanes, before);
+    hash_digest(&mut lanes);
+    lanes.map(|lane| store_digest(lane))
+}
+
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn hash_nodes<const N: usize>(pairs: [&[u8; 64]; N]) -> [[u8; 32]; N] {
+    let mut lanes = [load_state(&IV); N];
+    let blocks = pairs.map(|pair| {
+        // One byte further on: each vector begins with the last byte of the one before.
+        let [a, b, c, d] = pair.as_chunks::<16>().0 else { unreachable!("four times 16 bytes") };
+        let (a, b, c, d) = (load(a), load(b), load(c), load(d));
+        let prefix = _mm_set_epi64x(1 << 56, 0);
+        [
+            swap(_mm_alignr_epi8::<15>(a, prefix)),
+            swap(_mm_alignr_epi8::<15>(b, a)),
+            swap(_mm_alignr_epi8::<15>(c, b)),
+            swap(_mm_alignr_epi8::<15>(d, c)),
+        ]
+    });
+    compress(&mut lanes, blocks);
+    // The last byte, and the one bit behind it.
+    let tails = pairs.map(|pair| words(u32::from(pair[63]) << 24 | END >> 8, 0, 0, 0));
+    compress_tail(&mut lanes, tails, 0, NODE_BITS);
+    lanes.map(|lane| store_digest(lane))
+}
+
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn compress_runs<const N: usize>(states: &mut [State; N], runs: [&[[u8; BLOCK]]; N]) {
+    let mut lanes = std::array::from_fn(|lane| load_state(&states[lane]));
+    for at in 0..runs[0].len() {
+        compress(&mut lanes, runs.map(|run| block(&run[at])));
+    }
+    for (state, lane) in states.iter_mut().zip(lanes) {
+        store_state(lane, state);
+    }
+}
+
+/// What of a search is the same for all nonces.
+#[cfg(feature = "mine")]
+struct Search {
+    midstate: Lane,
+    /// The state after the first two rounds.
+    begun: Lane,
+    /// Rounds 2 and 3 but for the nonce: word and constant, constant.
+    wk: [u32; 2],
+    /// Words 16 to 19 but for what the nonce adds to the last two.
+    w4: [u32; 4],
+    /// What is known of words 20 to 23, and of words 28 to 31.
+    w5: __m128i,
+    w7: __m128i,
+}
+
+#[cfg(feature = "mine")]
+impl Search {
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    fn new(midstate: &Midstate) -> Self {
+        let [w0, w1, w2] = midstate.tail;
+        let [w16, w17] = midstate.early_words();
+        let start = load_state(&midstate.state);
+        let wk = words(w0.wrapping_add(K[0]), w1.wrapping_add(K[1]), 0, 0);
+        let begun = [_mm_sha256rnds2_epu32(start[1], start[0], wk), start[0]];
+        Self {
+            midstate: start,
+            begun,
+            wk: [w2.wrapping_add(K[2]), K[3]],
+            w4: [w16, w17, sigma1(w16).wrapping_add(w2), sigma1(w17).wrapping_add(sigma0(END))],
+            w5: words(END, 0, HEADER_BITS, w16),
+            w7: words(0, 0, sigma0(HEADER_BITS), HEADER_BITS.wrapping_add(sigma0(w16))),
+        }
+    }
+
+    /// The last word of each id, but for the initial state that it is added to.
+    #[inline]
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    fn last_words<const N: usize>(&self, nonces: [u32; N]) -> [u32; N] {
+        let mut lanes = [self.begun; N];
+        let nonces = nonces.map(u32::swap_bytes);
+        // Rounds 2 and 3.
+        for (lane, nonce) in lanes.iter_mut().zip(nonces) {
+            let wk = pair(self.wk[0], self.wk[1].wrapping_add(nonce));
+            *lane = [_mm_sha256rnds2_epu32(lane[1], lane[0], wk), lane[0]];
+        }
+        four_rounds(&mut lanes, [_mm_add_epi32(words(END, 0, 0, 0), k(1)); N]);
+        four_rounds(&mut lanes, [k(2); N]);
+        four_rounds(&mut lanes, [_mm_add_epi32(words(0, 0, 0, HEADER_BITS), k(3)); N]);
+        let low = pair(self.w4[0], self.w4[1]);
+        let mut w = nonces.map(|nonce| {
+            let w18 = self.w4[2].wrapping_add(sigma0(nonce));
+            let w4 = _mm_unpacklo_epi64(low, pair(w18, self.w4[3].wrapping_add(nonce)));
+            let w5 = _mm_sha256msg2_epu32(self.w5, w4);
+            let w6 = _mm_sha256msg2_epu32(_mm_alignr_epi8::<4>(w5, w4), w5);
+            [w4, w5, w6, next_of(self.w7, w5, w6)]
+        });
+        rounds_from(4, &mut lanes, &mut w);
+        add_lanes(&mut lanes, [self.midstate; N]);
+        let digests = lanes.map(|lane| unlane(lane));
+        lanes = [load_state(&IV); N];
+        let w = rounds_of_digest(&mut lanes, digests);
+        last_word(lanes, w)
+    }
+}
+
+/// Rounds 16 to 61 over a digest. The last word of the state is then where it stays, but for two
+/// moves: the word E of round 60.
+#[cfg(feature = "mine")]
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn last_word<const N: usize>(mut lanes: [Lane; N], mut w: [[__m128i; 4]; N]) -> [u32; N] {
+    let mut at = 4;
+    while at < 12 {
+        turn::<N, 0>(&mut lanes, &mut w, k(at));
+        turn::<N, 1>(&mut lanes, &mut w, k(at + 1));
+        turn::<N, 2>(&mut lanes, &mut w, k(at + 2));
+        turn::<N, 3>(&mut lanes, &mut w, k(at + 3));
+        at += 4;
+    }
+    four_rounds(&mut lanes, add(w.map(|w| w[0]), k(12)));
+    four_rounds(&mut lanes, add(w.map(|w| w[1]), k(13)));
+    four_rounds(&mut lanes, add(w.map(|w| w[2]), k(14)));
+    let wk = add(w.map(|w| w[3]), k(15));
+    std::array::from_fn(|lane| {
+        let last = _mm_sha256rnds2_epu32(lanes[lane][1], lanes[lane][0], wk[lane]);
+        std::arch::x86_64::_mm_cvtsi128_si32(last).cast_unsigned()
+    })
+}
+
+/// Two words in the lower half of a vector, by way of a general register.
+#[cfg(feature = "mine")]
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn pair(a: u32, b: u32) -> __m128i {
+    _mm_set_epi64x(0, (u64::from(a) | u64::from(b) << 32).cast_signed())
+}
+
+#[cfg(feature = "mine")]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+fn search(midstate: &Midstate, top: u32, first: u32, count: u64) -> Option<u32> {
+    let search = Search::new(midstate);
+    let is_candidate = |last_word: u32| last_word.wrapping_add(IV[7]).swap_bytes() <= top;
+    let mut nonce = first;
+    for _ in 0..count / 2 {
+        let [a, b] = search.last_words([nonce, nonce.wrapping_add(1)]);
+        if is_candidate(a) || is_candidate(b) {
+            return Some(if is_candidate(a) { nonce } else { nonce.wrapping_add(1) });
+        }
+        nonce = nonce.wrapping_add(2);
+    }
+    let [last] = search.last_words([nonce]);
+    (count % 2 == 1 && is_candidate(last)).then_some(nonce)
+}
