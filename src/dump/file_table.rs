@@ -9,7 +9,7 @@ use super::Kind;
 
 /// What zeros in a block file are: room that a node reserved. They hide nothing.
 /// (Bitcoin Core: `FlatFileSeq::Allocate`.)
-pub(super) const PREALLOCATED: &str = "zeros, as preallocated";
+pub const PREALLOCATED: &str = "zeros, as preallocated";
 
 /// A range of bytes that holds no block.
 #[derive(Clone, Debug, PartialEq, Eq)]

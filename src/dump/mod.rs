@@ -24,7 +24,7 @@ mod test_blocks;
 mod window;
 
 pub use bodies::{Bodies, BodyReader};
-pub use file_table::{FileEntry, FileTable, Skipped, Torn};
+pub use file_table::{FileEntry, FileTable, PREALLOCATED, Skipped, Torn};
 pub use inputs::{Input, Inputs};
 pub use kind::Kind;
 pub use ledger_reader::LedgerReader;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cli::output::{duration, grouped, scaled};
 
-use super::{Report, TRUST_NOT_CHECKED, level_not_checked};
+use super::{FileReport, Report, SkippedReport, TRUST_NOT_CHECKED, level_not_checked};
 
 impl Report {
     /// The report for people.
@@ -102,8 +102,9 @@ impl Report {
     }
 
     fn write_files(&self, out: &mut String) -> std::fmt::Result {
-        for file in &self.files {
-            for skipped in &file.skipped {
+        self.write_passed_over(out)?;
+        for file in self.files.iter().filter(|file| !is_passed_over(file)) {
+            for skipped in file.skipped.iter().filter(|skipped| !is_preallocated(skipped)) {
                 writeln!(
                     out,
                     "skipped: {}, offset {}, {} bytes: {}",
@@ -123,7 +124,43 @@ impl Report {
                 )?;
             }
         }
+        self.write_preallocated(out)
+    }
+
+    /// The files of a directory that are no part of the dump: a node has thousands of them.
+    fn write_passed_over(&self, out: &mut String) -> std::fmt::Result {
+        let passed = self.files.iter().filter(|file| is_passed_over(file));
+        let mut passed: Vec<_> = passed.map(|file| (file, &file.skipped[0].why)).collect();
+        passed.sort_by_key(|(_, why)| *why);
+        for group in passed.chunk_by(|(_, a), (_, b)| a == b) {
+            let (first, why) = group[0];
+            match group {
+                [_] => writeln!(out, "passed over: {}: {why}", first.path)?,
+                [.., (last, _)] => {
+                    let count = grouped(group.len() as u64);
+                    let (first, last) = (&first.path, &last.path);
+                    writeln!(out, "passed over: {count} files, {first} to {last}: {why}")?;
+                }
+                [] => {}
+            }
+        }
         Ok(())
+    }
+
+    fn write_preallocated(&self, out: &mut String) -> std::fmt::Result {
+        let zeros = |file: &FileReport| {
+            let ranges = file.skipped.iter().filter(|skipped| is_preallocated(skipped));
+            ranges.map(|skipped| skipped.bytes).sum::<u64>()
+        };
+        let all = self.files.iter().filter(|file| !is_passed_over(file)).map(zeros);
+        let (bytes, files) = all
+            .filter(|bytes| *bytes > 0)
+            .fold((0, 0), |(bytes, files), more| (bytes + more, files + 1));
+        if files == 0 {
+            return Ok(());
+        }
+        let plural = if files == 1 { "" } else { "s" };
+        writeln!(out, "reserved: {} zeros in {} file{plural}", grouped(bytes), grouped(files))
     }
 
     fn write_blocks(&self, out: &mut String) -> std::fmt::Result {
@@ -217,4 +254,14 @@ impl Report {
 
 fn blocks(count: u64) -> String {
     format!("{} block{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// Whether a directory merely contains the file.
+fn is_passed_over(file: &FileReport) -> bool {
+    file.kind == "other" && !file.skipped.is_empty()
+}
+
+/// Whether a range is room that a node has reserved, and not yet used.
+fn is_preallocated(skipped: &SkippedReport) -> bool {
+    skipped.why == crate::dump::PREALLOCATED
 }
