@@ -417,6 +417,16 @@ fn a_missing_or_wrong_key_is_named() {
     assert!(refused(&path).contains(wrong));
     folder.file("xor.dat", KEY);
     assert_eq!(Dump::read(&[&path]).headers.len(), 150);
+    // A key that makes another network's file of a plain one.
+    let (main, regtest) = (Network::Main.magic(), Network::Regtest.magic());
+    let mut crossed = [0; 8];
+    for index in 0..4 {
+        crossed[index] = main[index] ^ regtest[index];
+    }
+    folder.file("crossed/xor.dat", crossed);
+    let path = folder.file("crossed/blk00000.dat", &bytes);
+    let dump = Dump::read(&[&path]);
+    assert!(dump.is_whole() && dump.networks == [(0, Network::Regtest), (100, Network::Regtest)]);
     // A key of zeros, beside plain files.
     folder.file("zeros/xor.dat", [0; 8]);
     let path = folder.file("zeros/blk00000.dat", &bytes);

@@ -211,6 +211,18 @@ fn what_does_not_parse_is_a_block_where_it_clearly_ends() {
     ] {
         assert_eq!(found(&[&ra[..], behind].concat()), [&[is(&a)][..], &then].concat());
     }
+    // A record stands within it, and yet it clearly ends.
+    let mut around = block(1, 600);
+    around[80] = 2;
+    around[200..200 + rb.len()].copy_from_slice(&rb);
+    for (behind, then) in [(&rb[..], vec![is(&b)]), (&[], vec![]), (&[0; 9], vec![zeros(9)])] {
+        let bytes = [&record(&around)[..], behind].concat();
+        assert_eq!(found(&bytes), [&[is(&around)][..], &then].concat());
+    }
+    let why = "a record whose length does not fit its block";
+    let inside = Found::Junk { bytes: 208, why };
+    let bytes = [&record(&around)[..], b"junk"].concat();
+    assert_eq!(found(&bytes), [inside, is(&b), junk(196)]);
     // Too short a length, and then the rest.
     for claimed in [81, 116, 299] {
         let short = record_of(&a, claimed);
@@ -218,7 +230,6 @@ fn what_does_not_parse_is_a_block_where_it_clearly_ends() {
         assert_eq!(found(&[&short[..], &rb].concat()), expected);
     }
     // A length that reaches into another record.
-    let why = "a record whose length does not fit its block";
     let mut bad = a.clone();
     bad[84..].fill(0xff);
     for claimed in [301, 350, 507] {

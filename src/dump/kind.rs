@@ -168,6 +168,7 @@ impl FromStr for Kind {
 mod tests {
     use super::*;
     use crate::bitcoin::{Network, Params};
+    use crate::dump::test_blocks::{block, record};
 
     #[test]
     fn text_is_never_taken_for_a_header() {
@@ -192,6 +193,26 @@ mod tests {
         assert_eq!(Kind::of(format!("\r\n {line} \r\n").as_bytes()), Ok(Kind::Hex));
         assert!(Kind::of(format!("{line}00\n").as_bytes()).is_err());
         assert!(Kind::of(&block[..79]).is_err());
+    }
+
+    #[test]
+    fn a_block_file_may_begin_with_other_bytes() {
+        let record = record(&block(1, 200));
+        for first in [0, 7] {
+            for len in [1, 80, 1000, PREFIX_LEN - 88] {
+                let bytes = [&vec![first; len][..], &record].concat();
+                let prefix = &bytes[..bytes.len().min(PREFIX_LEN)];
+                assert_eq!(Kind::of(prefix), Ok(Kind::Blk), "{len}");
+                // Without work nothing tells it from chance.
+                let mut chance = prefix.to_vec();
+                chance[len + 8 + 75] = 0;
+                assert!(Kind::of(&chance).is_err(), "{len}");
+            }
+        }
+        // The first bytes happen to be an easy header.
+        let easy = block(2, 200)[..80].to_vec();
+        assert_eq!(Kind::of(&[&easy[..], &[7; 9], &record].concat()), Ok(Kind::Blk));
+        assert_eq!(Kind::of(&easy), Ok(Kind::Headers));
     }
 
     #[test]

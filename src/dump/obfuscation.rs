@@ -213,3 +213,39 @@ impl<R: Read> Read for Deobfuscated<R> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dump::test_blocks::block;
+
+    #[test]
+    fn a_key_goes_on_from_any_offset() {
+        let key = Key([1, 2, 3, 4, 5, 6, 7, 8]);
+        let mut whole = [0; 40];
+        key.apply(&mut whole, 0);
+        assert_eq!(whole[..10], [1, 2, 3, 4, 5, 6, 7, 8, 1, 2]);
+        for start in 0..20_u8 {
+            for len in 0..20 {
+                let mut part = vec![0; len];
+                key.apply(&mut part, start.into());
+                assert_eq!(part, whole[usize::from(start)..][..len]);
+            }
+        }
+    }
+
+    /// One header with a little work, by chance, is not enough in a file that should hold blocks.
+    #[test]
+    fn a_block_file_is_not_taken_for_headers_by_chance() {
+        let chance = [&block(1, 200)[..80], &[0x93; 1000]].concat();
+        let headers = Ok((Kind::Headers, Key::PLAIN));
+        assert_eq!(recognise(&chance, &Beside::Nothing, false, None), headers);
+        let error = recognise(&chance, &Beside::Nothing, true, None).expect_err("no block file");
+        assert!(error.contains(KEY_FILE), "{error}");
+        // What the user says of it is believed.
+        let forced = Some(Kind::Headers);
+        assert_eq!(recognise(&chance, &Beside::Nothing, true, forced), headers);
+        let forced = recognise(&chance, &Beside::Key(Key([9; 8])), true, Some(Kind::Blk));
+        assert_eq!(forced, Ok((Kind::Blk, Key([9; 8]))));
+    }
+}
