@@ -110,6 +110,9 @@ fn open_file(
         Ok(metadata) if !metadata.is_file() => {
             Input::passed_over(path, "not a regular file".into())
         }
+        Ok(metadata) if is_block_file && metadata.len() == 0 => {
+            Input::passed_over(path, "empty: nothing was written to it yet".into())
+        }
         Ok(_) => match Input::from_file(&path, forced, progress) {
             Ok(input) => input,
             Err(Error::NotRecognised { why, .. }) if !is_block_file => {
