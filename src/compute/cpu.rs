@@ -183,6 +183,12 @@ impl Backend for Cpu {
         });
     }
 
+    fn message_bytes_at_once(&self) -> usize {
+        // Messages that were just put together are still in the cache of a core.
+        const BYTES_PER_THREAD: usize = 256 << 10;
+        self.threads() * BYTES_PER_THREAD
+    }
+
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
         self.roots(TreeShape::Rfc6962, trees, roots);
     }
