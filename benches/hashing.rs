@@ -127,9 +127,9 @@ fn rfc6962(c: &mut Criterion) {
 fn batch(shortest: usize, longest: usize) -> Messages {
     let mut messages = Messages::new();
     for index in 0..MESSAGES {
-        let random = sha256d(&index.to_le_bytes()).low_u64() as usize;
-        let length = shortest + random % (longest - shortest + 1);
-        messages.push(&[&vec![(index % 251) as u8; length]]);
+        let [fill, low, high, ..] = *sha256d(&index.to_le_bytes()).as_bytes();
+        let random = usize::from(u16::from_le_bytes([low, high]));
+        messages.push(&[&vec![fill; shortest + random % (longest - shortest + 1)]]);
     }
     messages
 }
