@@ -91,7 +91,7 @@ impl Cpu {
         };
         let size = |tree| trees.get(tree).len();
         let tasks = tasks(roots, self.task_size(trees.leaf_count(), TREE_LEAVES_PER_TASK), size);
-        self.for_each(tasks, |which, roots| levels::roots(shape, trees, which, roots, &hash));
+        self.for_each(tasks, |which, roots| levels::roots(shape, trees, which, roots, hash));
     }
 
     /// How much of `total` a task takes: `least`, unless that made more tasks than are useful.
