@@ -236,10 +236,9 @@ fn real_blocks_at_wrong_heights() {
 /// BIP158's vectors hold whole blocks of testnet3.
 #[test]
 fn blocks_of_the_filter_vectors_are_valid() {
-    let Some(vectors) = read_data("bitcoin-vectors/core_blockfilters.json") else { return };
-    let vectors: Value = serde_json::from_slice(&vectors).expect("vectors");
+    let Some(vectors) = vectors("core_blockfilters.json") else { return };
     let mut judged = 0;
-    for vector in vectors.as_array().expect("a list") {
+    for vector in vectors {
         let Some(height) = vector[0].as_u64() else { continue };
         let height = u32::try_from(height).expect("small");
         let block = hex::decode(vector[2].as_str().expect("hex")).expect("hex");
@@ -257,18 +256,38 @@ fn blocks_of_the_filter_vectors_are_valid() {
 
 // --- vectors of blocks ---
 
-/// The vectors of btclib: what it is about, whether the proof of work counts, the clock, the block.
-fn checkblock(name: &str) -> Option<Vec<(String, bool, u64, Vec<u8>)>> {
-    let bytes = read_data(&format!("bitcoin-vectors/btclib_checkblock_{name}.json"))?;
-    let vectors: Value = serde_json::from_slice(&bytes).expect("vectors");
+/// A vector of btclib.
+struct CheckBlock {
+    comment: String,
+    proof_of_work: bool,
+    clock: u64,
+    block: Vec<u8>,
+}
+
+fn check_blocks(name: &str) -> Option<Vec<CheckBlock>> {
+    let vectors = vectors(&format!("btclib_checkblock_{name}.json"))?;
     let vector = |vector: &Value| {
+        // Comments stand alone.
         let [comment, _, proof_of_work, clock, block] = &vector.as_array()?[..] else {
             return None;
         };
-        let block = hex::decode(block.as_str()?).expect("hex");
-        Some((comment.as_str()?.into(), proof_of_work.as_bool()?, clock.as_u64()?, block))
+        Some(CheckBlock {
+            comment: comment.as_str()?.into(),
+            proof_of_work: proof_of_work.as_bool()?,
+            clock: clock.as_u64()?,
+            block: hex::decode(block.as_str()?).ok()?,
+        })
     };
-    Some(vectors.as_array().expect("a list").iter().filter_map(vector).collect())
+    Some(vectors.iter().filter_map(vector).collect())
+}
+
+/// The list that a file of vectors is.
+fn vectors(name: &str) -> Option<Vec<Value>> {
+    let bytes = read_data(&format!("bitcoin-vectors/{name}"))?;
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Array(list)) => Some(list),
+        other => panic!("{name} is no list: {other:?}"),
+    }
 }
 
 /// What the rules say that need no blocks before; the proof of work among them if it counts.
@@ -294,12 +313,12 @@ fn check(block: &[u8], proof_of_work: bool, clock: u64) -> Result<(), Violation>
 
 #[test]
 fn btclibs_vectors_of_blocks() {
-    let Some(valid) = checkblock("valid") else { return };
+    let Some(valid) = check_blocks("valid") else { return };
     assert_eq!(valid.len(), 4);
-    for (comment, proof_of_work, clock, block) in valid {
+    for CheckBlock { comment, proof_of_work, clock, block } in valid {
         assert_eq!(check(&block, proof_of_work, clock), Ok(()), "{comment}");
     }
-    let Some(invalid) = checkblock("invalid") else { return };
+    let Some(invalid) = check_blocks("invalid") else { return };
     let rules = [
         ("two hours + 1 second behind", Rule::TimeTooNew),
         ("one byte changed", Rule::HighHash),
@@ -311,7 +330,7 @@ fn btclibs_vectors_of_blocks() {
         ("Merkle root mismatch", Rule::BadTxnMrklRoot),
     ];
     assert_eq!(invalid.len(), rules.len());
-    for (comment, proof_of_work, clock, block) in invalid {
+    for CheckBlock { comment, proof_of_work, clock, block } in invalid {
         let (_, rule) = rules.iter().find(|(part, _)| comment.contains(part)).expect(&comment);
         let verdict = check(&block, proof_of_work, clock);
         assert_eq!(verdict.map_err(|violation| violation.rule()), Err(*rule), "{comment}");
@@ -322,14 +341,12 @@ fn btclibs_vectors_of_blocks() {
 
 /// The transactions of Bitcoin Core's vectors, and the flags that they come with.
 fn transactions(name: &str) -> Option<Vec<(Vec<u8>, String)>> {
-    let bytes = read_data(&format!("bitcoin-vectors/core_tx_{name}.json"))?;
-    let vectors: Value = serde_json::from_slice(&bytes).expect("vectors");
+    let vectors = vectors(&format!("core_tx_{name}.json"))?;
     let vector = |vector: &Value| {
         let [_, transaction, flags] = &vector.as_array()?[..] else { return None };
-        let transaction = hex::decode(transaction.as_str()?).expect("hex");
-        Some((transaction, flags.as_str()?.to_owned()))
+        Some((hex::decode(transaction.as_str()?).ok()?, flags.as_str()?.to_owned()))
     };
-    Some(vectors.as_array().expect("a list").iter().filter_map(vector).collect())
+    Some(vectors.iter().filter_map(vector).collect())
 }
 
 /// What the rules say of a transaction; `None` if it is none.

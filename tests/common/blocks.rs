@@ -222,8 +222,8 @@ impl Draft {
     pub fn transactions(&self) -> Vec<Tx> {
         let mut rest = self.rest.clone();
         if self.repeats {
-            if rest.len() % 2 == 0 {
-                // With the coinbase an odd number: the next one would be a right sibling.
+            if rest.len().is_multiple_of(2) {
+                // With the coinbase an odd number of them: the next one would be a right sibling.
                 rest.push(spend(900).into());
             }
             rest.extend([spend(901).into(), spend(901).into()]);
