@@ -392,6 +392,32 @@ fn before_segwit_a_commitment_is_any_output() {
     }
 }
 
+/// A witness is one, whichever input has it.
+#[test]
+fn witnesses_of_several_inputs() {
+    let stage = Stage::new();
+    for having in [&[0][..], &[1], &[2], &[0, 2], &[0, 1, 2]] {
+        let mut transaction = spend(1);
+        transaction.input = (1..4).map(input).collect();
+        for &index in having {
+            transaction.input[index].witness.push([9; 20]);
+        }
+        let draft = stage.draft().with([transaction.clone()]).committed();
+        stage.accepts("committed to", &draft.mine());
+        let without = stage.draft().with([transaction]);
+        stage.rejects("not", &without.mine(), Rule::UnexpectedWitness, Some(1));
+        // Each of them is committed to.
+        let honest = draft.mine();
+        for &index in having {
+            let mutated = with_witnesses(&honest, &draft, |draft| {
+                let Tx::Usual(transaction) = &mut draft.rest[0] else { panic!("a transaction") };
+                transaction.input[index].witness.push([]);
+            });
+            stage.rejects("another", &mutated, Rule::BadWitnessMerkleMatch, Some(0));
+        }
+    }
+}
+
 #[test]
 fn what_counts_as_a_commitment() {
     let stage = Stage::new();

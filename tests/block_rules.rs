@@ -9,8 +9,9 @@ mod common;
 use bitcoin::absolute::LockTime;
 use bitcoin::{OutPoint, ScriptBuf, Sequence, Transaction};
 use blockmill::bitcoin::{BLOCK_WEIGHT_MAX, MONEY_MAX, SIGOPS_COST_MAX, check_transaction};
-use blockmill::primitives::{CompactTarget, Hash256};
+use blockmill::primitives::{CompactTarget, Hash256, Header};
 use blockmill::verdict::{BlockViolation, Rule, Violation};
+use blockmill::wire::Fault;
 
 use common::blocks::{
     Block, Commitment, Draft, HEIGHT, NOW, Stage, Tx, block_file, body_of, input, output, prevout,
@@ -398,6 +399,14 @@ fn encodings_are_those_that_core_reads() {
     for flag in [2, 3, 0x80, 0xff] {
         cases.push(("an unknown flag", in_last(5, &[flag]), Some(2)));
     }
+    // Only the flag that is known has a record of witnesses.
+    let mut unknown = plain.clone();
+    unknown.splice(4..4, [0, 2]);
+    let mutated = honest.with_body(&with(&[3], &unknown, &last));
+    let violation = stage.rejects("a flag alone", &mutated, Rule::BadEncoding, Some(1));
+    let Violation::BadEncoding { malformed, .. } = violation else { panic!("{violation:?}") };
+    let at = Header::LEN + 1 + first.len() + 5;
+    assert_eq!((malformed.offset, malformed.fault), (at, Fault::Unknown));
     let empty = superfluous(1).bytes();
     cases.push(("a witness record without a witness", with(&[3], &empty, &last), Some(1)));
     let nothing = [2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -685,16 +694,18 @@ fn no_output_is_spent_twice_in_one_transaction() {
             assert_eq!(evidence, Violation::Block(expected), "{count}: {equal:?}");
         }
     }
-    // Two pairs: the one that is complete first.
-    for count in [5, 20] {
-        let mut bad = spend(1);
-        bad.input = (0..count).map(input).collect();
-        bad.input[3].previous_output = bad.input[1].previous_output;
-        bad.input[4].previous_output = bad.input[0].previous_output;
-        let evidence =
-            stage.rejects("two pairs", &one(&stage, bad), Rule::BadTxnsInputsDuplicate, Some(2));
-        let expected = BlockViolation::RepeatedInput { transaction: 2, input: 3, earlier: 1 };
-        assert_eq!(evidence, Violation::Block(expected), "{count}");
+    // Two pairs: the one that is complete first, however their outputs sort.
+    for count in [5u32, 20] {
+        for seed in 0..8 {
+            let mut bad = spend(1);
+            bad.input = (0..count).map(|index| input(100 * seed + index)).collect();
+            bad.input[3].previous_output = bad.input[1].previous_output;
+            bad.input[4].previous_output = bad.input[0].previous_output;
+            let rule = Rule::BadTxnsInputsDuplicate;
+            let evidence = stage.rejects("two pairs", &one(&stage, bad), rule, Some(2));
+            let expected = BlockViolation::RepeatedInput { transaction: 2, input: 3, earlier: 1 };
+            assert_eq!(evidence, Violation::Block(expected), "{count}");
+        }
     }
     // Two transactions may spend one output as far as level `blocks` looks.
     let mut again = spend(1);
@@ -817,10 +828,11 @@ fn signature_operations_cost_at_most_80_000() {
         check("several signatures", count, &with(&[multisig, checks(more)]));
         // What is pushed does not count, and what follows a push is counted again.
         let hidden = [&[75][..], &[CHECKSIG; 75], &[0x4c, 200], &[CHECKSIG; 200]].concat();
-        let hidden = [&hidden[..], &[0x4d, 0, 1], &[MULTISIG; 256], &checks(count)].concat();
+        let hidden = [&hidden[..], &[0x4d, 0, 1], &[MULTISIG; 256]].concat();
+        let hidden = [&hidden[..], &[0x4e, 1, 1, 0, 0], &[CHECKSIG; 257], &checks(count)].concat();
         check("behind pushes", count, &with(&[hidden]));
         // A push that the script is too short for ends the count, and keeps what came before.
-        for push in [&[5][..], &[0x4c], &[0x4c, 200], &[0x4d, 1], &[0x4e, 9, 9, 9, 9]] {
+        for push in [&[5][..], &[0x4c], &[0x4c, 200], &[0x4d, 1], &[0x4e, 0xb1, 0, 0, 1]] {
             let cut = [&checks(count)[..], push, &[CHECKSIG; 4]].concat();
             check("before a cut push", count, &with(&[cut]));
         }
