@@ -392,6 +392,31 @@ fn before_segwit_a_commitment_is_any_output() {
     }
 }
 
+/// A witness that anyone can add to a block without a commitment never condemns it, nor does one before
+/// segwit.
+#[test]
+fn a_body_with_a_witness_added_is_refused_alone() {
+    for activation in [&[][..], &[("segwit", HEIGHT + 2)]] {
+        let stage = Stage::with(activation);
+        let draft = stage.draft().with([spend(1), spend(2)]);
+        let honest = draft.mine();
+        let child = honest.child();
+        let added = with_witnesses(&honest, &draft, |draft| witness_of(draft, 1).push([1]));
+        let nonce = with_witnesses(&honest, &draft, |draft| draft.nonce = vec![vec![7; 32]]);
+        for (mutated, tx) in [(added, 2), (nonce, 0)] {
+            let fault = ("unexpected-witness", Some(HEIGHT), Some(tx));
+            for copies in [[&mutated, &honest], [&honest, &mutated]] {
+                let validation = stage.judge_each_way(copies.into_iter().chain([&child]));
+                assert_eq!(faults(&validation), [fault]);
+                assert_eq!(tip(&validation), (HEIGHT + 1, child.id()));
+            }
+            let validation = stage.judge_each_way([&mutated, &child]);
+            assert_eq!(faults(&validation), [fault]);
+            assert_eq!(validation.outcome.expect("an outcome").blocks.unconnected, 1);
+        }
+    }
+}
+
 /// A witness is one, whichever input has it.
 #[test]
 fn witnesses_of_several_inputs() {

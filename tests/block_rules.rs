@@ -207,6 +207,21 @@ fn there_is_a_fixture_for_every_rule() {
     assert_eq!(seen, Rule::ALL);
 }
 
+/// Core's results: `BLOCK_MUTATED`, and bytes that it does not read as a block. All others condemn.
+#[test]
+fn these_faults_are_of_the_bytes_that_came() {
+    let mutations: Vec<_> = Rule::ALL.into_iter().filter(|rule| rule.is_mutation()).collect();
+    let expected = [
+        Rule::BadEncoding,
+        Rule::BadTxnMrklRoot,
+        Rule::BadTxnsDuplicate,
+        Rule::BadWitnessNonceSize,
+        Rule::BadWitnessMerkleMatch,
+        Rule::UnexpectedWitness,
+    ];
+    assert_eq!(mutations, expected);
+}
+
 // --- the order ---
 
 /// Where a fault stands in the order of judgement: header, encoding, tree, the block as a whole; then
