@@ -226,16 +226,14 @@ fn heights_are_asked_for_from_their_activation_on() {
         assert_eq!(tip(&validation).0, HEIGHT - 1);
     }
     // A wrong body of genesis is another matter.
-    let genesis = Block::genesis().with_body(stageless_body());
+    let genesis = Block::genesis().with_body(&NO_BLOCK);
     let validation = Stage::new().judge([&genesis]);
     assert_eq!(faults(&validation), [("bad-txnmrklroot", Some(0), None)]);
     assert_eq!(tip(&validation).0, HEIGHT - 1);
 }
 
-/// A body that parses, of no block in particular.
-fn stageless_body() -> &'static [u8] {
-    &[1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-}
+/// A body that parses, of no block in particular: one transaction without inputs and outputs.
+const NO_BLOCK: [u8; 11] = [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 // --- witnesses ---
 

@@ -493,16 +493,12 @@ fn a_list_with_the_root_of_a_shorter_one_is_refused() {
                 list.extend_from_within(last..);
                 assert_eq!(draft.mine_of(&list).header, honest.header, "{count}, {run}");
                 let mutated = honest.with_body(&body_of(&list));
-                let evidence = {
-                    let (rule, tx) = (Rule::BadTxnsDuplicate, first_pair(&list));
-                    is_refused_alone(&stage, &honest, &mutated, rule, Some(tx.0 + tx.1));
-                    let evidence = stage.rejects("twice", &mutated, rule, Some(tx.0 + tx.1));
-                    (evidence, tx)
-                };
-                let (earlier, count) = evidence.1;
-                let transaction = earlier + count;
+                let (earlier, count) = first_pair(&list);
+                let (rule, transaction) = (Rule::BadTxnsDuplicate, earlier + count);
+                is_refused_alone(&stage, &honest, &mutated, rule, Some(transaction));
+                let evidence = stage.rejects("twice", &mutated, rule, Some(transaction));
                 let expected = BlockViolation::RepeatedTransactions { transaction, earlier, count };
-                assert_eq!(evidence.0, Violation::Block(expected));
+                assert_eq!(evidence, Violation::Block(expected));
                 tried += 1;
             }
             run *= 2;

@@ -192,7 +192,7 @@ fn real_blocks_are_valid() {
         let paths: Option<Vec<_>> =
             names.iter().map(|name| data(&format!("bitcoin-blocks/{name}"))).collect();
         let Some(paths) = paths else { continue };
-        // The largest take long on the reference.
+        // One way: all ways together judge Core's blocks, and the reference is slow on megabytes.
         let way = Way { threads: 2, overlap: true, ..Way::PLAIN };
         let mut options = options(Some(network), &way);
         options.headers.start_height = start;
