@@ -7,6 +7,7 @@ use std::process::Command;
 
 use blockmill::bitcoin::{Network, Params};
 
+use common::blocks;
 use common::chain::{dump, extend, from_genesis};
 use common::chain_file::header_file;
 #[cfg(feature = "mine")]
@@ -52,6 +53,19 @@ fn chain_file_of_headers() {
     assert_is(&bytes, "golden-headers.bmchain");
 }
 
+/// The blocks of a chain file with a reorganisation in it, in the order in which it took them.
+fn golden_blocks() -> [Vec<Vec<u8>>; 2] {
+    let chain = blocks::from_genesis(9);
+    let branch = [chain[..6].to_vec(), blocks::extend(&chain[5], 5, 7, 1)].concat();
+    [chain, branch]
+}
+
+/// A chain file of Bitcoin's blocks.
+#[test]
+fn chain_file_of_blocks() {
+    assert_is(&blocks::block_file(&golden_blocks()).bytes(), "golden-blocks.bmchain");
+}
+
 /// A chain file of a ledger with everything in it, a reorganisation included.
 #[cfg(feature = "mine")]
 #[test]
@@ -65,9 +79,11 @@ fn chain_file_of_a_ledger() {
 #[test]
 fn golden_chain_files_open_and_check() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    for (name, height, reorganisations) in
-        [("golden-headers.bmchain", 16, 1), ("golden-ledger.bmchain", 6, 1)]
-    {
+    for (name, height, reorganisations) in [
+        ("golden-headers.bmchain", 16, 1),
+        ("golden-blocks.bmchain", 12, 1),
+        ("golden-ledger.bmchain", 6, 1),
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_blockmill"))
             .args(["chain", "check", "--format", "json"])
             .arg(folder.join(name))

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this module")]
 
+pub mod blocks;
 pub mod chain;
 pub mod chain_file;
 pub mod faulty;
