@@ -60,10 +60,16 @@ fn golden_blocks() -> [Vec<Vec<u8>>; 2] {
     [chain, branch]
 }
 
-/// A chain file of Bitcoin's blocks.
+/// A chain file of Bitcoin's blocks, and one from the time when none of them stood in columns.
 #[test]
 fn chain_file_of_blocks() {
-    assert_is(&blocks::block_file(&golden_blocks()).bytes(), "golden-blocks.bmchain");
+    let dumps = golden_blocks();
+    assert_is(&blocks::block_file(&dumps).bytes(), "golden-blocks.bmchain");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    for name in ["golden-blocks.bmchain", "golden-blocks-plain.bmchain"] {
+        let bytes = std::fs::read(folder.join(name)).expect("a fixture");
+        assert!(blocks::best_branch(&bytes) == dumps[1], "{name}");
+    }
 }
 
 /// A chain file of a ledger with everything in it, a reorganisation included.
@@ -82,6 +88,7 @@ fn golden_chain_files_open_and_check() {
     for (name, height, reorganisations) in [
         ("golden-headers.bmchain", 16, 1),
         ("golden-blocks.bmchain", 12, 1),
+        ("golden-blocks-plain.bmchain", 12, 1),
         ("golden-ledger.bmchain", 6, 1),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_blockmill"))

@@ -50,7 +50,7 @@ fn height_push(height: u32) -> Vec<u8> {
 }
 
 /// The fields of a transaction.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Draft {
     pub version: i32,
     /// Transaction id and output, script, sequence, witness.
