@@ -176,6 +176,18 @@ pub fn block_of(parent: &Header, height: u32, salt: u64, rest: &[Vec<u8>]) -> Ve
     block
 }
 
+/// Transactions of every kind.
+pub fn spends(salt: u64, count: u64) -> Vec<Vec<u8>> {
+    let mut before = sha256d(b"elsewhere");
+    let mut all = Vec::new();
+    for index in 0..count {
+        let bytes = spend(salt + index, salt << 8 | index, &before).encode();
+        before = blockmill::bitcoin::Transaction::parse(&bytes).expect("one").id();
+        all.push(bytes);
+    }
+    all
+}
+
 pub fn header_of(block: &[u8]) -> Header {
     Header::from_bytes(*block.first_chunk().expect("a header"))
 }
@@ -186,13 +198,7 @@ pub fn extend(parent: &[u8], height: u32, length: u32, salt: u64) -> Vec<Vec<u8>
     let mut blocks = Vec::new();
     for height in height + 1..=height + length {
         let salt = salt << 32 | u64::from(height);
-        let mut before = sha256d(b"elsewhere");
-        let mut rest = Vec::new();
-        for index in 0..salt % 9 {
-            let bytes = spend(salt + index, salt << 8 | index, &before).encode();
-            before = blockmill::bitcoin::Transaction::parse(&bytes).expect("one").id();
-            rest.push(bytes);
-        }
+        let rest = spends(salt, salt % 9);
         let block = block_of(&last, height, salt, &rest);
         last = header_of(&block);
         blocks.push(block);

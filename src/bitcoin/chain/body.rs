@@ -215,6 +215,14 @@ mod tests {
                 assert!(decoded(&payload[..cut]).is_err(), "cut at {cut}");
             }
             assert!(decoded(&[&payload[..], &[0]].concat()).is_err());
+            // Lengths that are not that of the transactions; they stand before what was packed.
+            let at = payload.len() - packed.len() - 2;
+            for off in [1, 2, 0x7f] {
+                let mut payload = payload.clone();
+                payload[at] ^= off;
+                let error = decoded(&payload).expect_err("another length");
+                assert!(error.starts_with("the transactions: "), "{error}");
+            }
         }
     }
 
