@@ -110,6 +110,18 @@ fn repetitions_are_duplicates_unless_they_are_rejected_again() {
     assert_eq!(found.rejections.iter().map(|rejection| rejection.height).max(), Some(Some(4)));
 }
 
+/// A block that came before its parent is known once the parent has come, although it is a child of the
+/// header taken last.
+#[test]
+fn a_child_that_came_before_its_parent_is_not_new_after_it() {
+    let chain = from_genesis(&regtest(), 3);
+    let headers = [chain[0], chain[2], chain[1], chain[2], chain[3], chain[1]];
+    let found = outcome(&headers);
+    assert_eq!((found.tip.height, found.tip.id), (3, chain[3].id()));
+    assert_eq!((found.blocks.best_branch, found.blocks.duplicates), (4, 2));
+    assert_eq!((found.blocks.side, found.blocks.seen), (0, 6));
+}
+
 #[test]
 fn heights_of_rejected_blocks_are_found_in_any_order() {
     let chain = from_genesis(&regtest(), 3);

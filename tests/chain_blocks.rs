@@ -8,11 +8,11 @@ use blockmill::bitcoin::{LoadedBlocks, Network};
 use blockmill::chain::file::FileStorage;
 use serde_json::Value;
 
-use common::blocks::{
+use common::chain_file::dissect;
+use common::mined::{
     How, best_branch, block_file, block_file_how, block_of, blocks_of, dump, dump_of, extend,
     from_genesis, header_of, open, write,
 };
-use common::chain_file::dissect;
 use common::program::{blockmill, run, validate};
 use common::{data, read_data};
 

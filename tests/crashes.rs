@@ -225,7 +225,7 @@ mod killed {
     use blockmill::ledger::generate::{Options, Progress, generate};
     use blockmill::ledger::{Account, LoadedLedger};
 
-    use super::common::blocks;
+    use super::common::mined;
     use super::common::program::{blockmill, run};
     use super::*;
 
@@ -352,12 +352,12 @@ mod killed {
     fn a_killed_validation_of_bitcoin_s_blocks_goes_on_where_it_stopped() {
         let mut rng = seeded();
         let folder = tempfile::tempdir().expect("a folder");
-        let chain = blocks::from_genesis(400);
-        let side = blocks::extend(&chain[100], 100, 40, 1);
+        let chain = mined::from_genesis(400);
+        let side = mined::extend(&chain[100], 100, 40, 1);
         let mut mixed = [chain.clone(), side].concat();
         // As a node downloads them: not quite in order.
         mixed[1..].chunks_mut(9).for_each(<[_]>::reverse);
-        fs::write(folder.path().join("blk00000.dat"), blocks::dump(&mixed)).expect("a file");
+        fs::write(folder.path().join("blk00000.dat"), mined::dump(&mixed)).expect("a file");
         let command = || {
             let mut validate = blockmill(folder.path());
             validate.args(["validate", "blk00000.dat", "--to", "c", "--acks", "acks"]);
@@ -379,7 +379,7 @@ mod killed {
         let ran = run(&mut command(), b"");
         assert_eq!(ran.code, 0, "{ran:?}");
         all_are_on(&acks, || best_blocks(&file));
-        assert!(blocks::best_branch(&fs::read(&file).expect("a file")) == chain);
+        assert!(mined::best_branch(&fs::read(&file).expect("a file")) == chain);
         let before = fs::read(&file).expect("a file");
         assert_eq!(run(&mut command(), b"").code, 0);
         assert!(fs::read(&file).expect("a file") == before);

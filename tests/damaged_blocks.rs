@@ -8,10 +8,10 @@ use blockmill::bitcoin::{Block, BlockEvent, LoadedBlocks};
 use blockmill::chain::file::ChainFileError;
 use blockmill::primitives::Header;
 
-use common::blocks::{
+use common::chain_file::{Anatomy, FRAMES, PAGE, dissect, header_file, with_frame, with_payload};
+use common::mined::{
     best_branch, block_file, block_of, extend, from_genesis, header_of, open, spends,
 };
-use common::chain_file::{Anatomy, FRAMES, PAGE, dissect, header_file, with_frame, with_payload};
 
 /// Few blocks of every kind, with a reorganisation.
 fn small() -> (Vec<u8>, Vec<Vec<u8>>) {

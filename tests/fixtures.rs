@@ -7,11 +7,11 @@ use std::process::Command;
 
 use blockmill::bitcoin::{Network, Params};
 
-use common::blocks;
 use common::chain::{dump, extend, from_genesis};
 use common::chain_file::header_file;
 #[cfg(feature = "mine")]
 use common::chain_file::{ledger_file, small_ledger, up_to_the_side_branch};
+use common::mined;
 use serde_json::Value;
 
 #[test]
@@ -55,8 +55,8 @@ fn chain_file_of_headers() {
 
 /// The blocks of a chain file with a reorganisation in it, in the order in which it took them.
 fn golden_blocks() -> [Vec<Vec<u8>>; 2] {
-    let chain = blocks::from_genesis(9);
-    let branch = [chain[..6].to_vec(), blocks::extend(&chain[5], 5, 7, 1)].concat();
+    let chain = mined::from_genesis(9);
+    let branch = [chain[..6].to_vec(), mined::extend(&chain[5], 5, 7, 1)].concat();
     [chain, branch]
 }
 
@@ -64,11 +64,11 @@ fn golden_blocks() -> [Vec<Vec<u8>>; 2] {
 #[test]
 fn chain_file_of_blocks() {
     let dumps = golden_blocks();
-    assert_is(&blocks::block_file(&dumps).bytes(), "golden-blocks.bmchain");
+    assert_is(&mined::block_file(&dumps).bytes(), "golden-blocks.bmchain");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     for name in ["golden-blocks.bmchain", "golden-blocks-plain.bmchain"] {
         let bytes = std::fs::read(folder.join(name)).expect("a fixture");
-        assert!(blocks::best_branch(&bytes) == dumps[1], "{name}");
+        assert!(mined::best_branch(&bytes) == dumps[1], "{name}");
     }
 }
 

@@ -9,8 +9,8 @@ use proptest::test_runner::{Config, TestRunner};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use common::blocks::{Draft, blocks_of, from_genesis};
 use common::chain_file::{Shared, dissect};
+use common::mined::{Draft, blocks_of, from_genesis};
 use common::read_data;
 
 /// A file that takes one block after the other, whatever is in them.

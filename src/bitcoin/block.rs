@@ -41,10 +41,12 @@ pub struct Block<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Transaction<'a> {
     bytes: &'a [u8],
-    /// Offsets of the count of inputs, and of the end of the outputs.
+    /// Offsets of the counts of inputs and outputs, and of the end of the outputs.
     inputs_at: u32,
     outputs_at: u32,
     witnesses_at: u32,
+    /// Whether it is a coinbase.
+    is_coinbase: bool,
 }
 
 /// An input.
@@ -163,8 +165,10 @@ impl<'a> Transaction<'a> {
                 inputs = reader.compact_size()?;
             }
         }
+        let mut is_coinbase = false;
         for _ in 0..inputs {
-            reader.take(36)?;
+            let prevout = reader.take(36)?;
+            is_coinbase = inputs == 1 && is_null(prevout);
             skip_prefixed(reader)?;
             reader.take(4)?;
         }
@@ -206,6 +210,7 @@ impl<'a> Transaction<'a> {
             inputs_at: offset(inputs_at)?,
             outputs_at: offset(outputs_at)?,
             witnesses_at: offset(witnesses_at)?,
+            is_coinbase,
         })
     }
 
@@ -255,12 +260,6 @@ impl<'a> Transaction<'a> {
         u32::from_le_bytes(*last)
     }
 
-    /// The number of inputs.
-    #[must_use]
-    pub fn input_count(&self) -> usize {
-        self.reader(self.inputs_at).compact_size().expect(PARSED)
-    }
-
     /// The inputs.
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = Input<'a>> + use<'a> {
         let mut reader = self.reader(self.inputs_at);
@@ -292,7 +291,7 @@ impl<'a> Transaction<'a> {
     /// The items of each input's witness; nothing at all if it comes without witnesses.
     pub fn witnesses(&self) -> impl ExactSizeIterator<Item = Vec<&'a [u8]>> + use<'a> {
         let mut reader = self.reader(self.witnesses_at);
-        let count = if self.has_witness() { self.input_count() } else { 0 };
+        let count = if self.has_witness() { self.inputs().len() } else { 0 };
         (0..count).map(move |_| {
             let items = reader.compact_size().expect(PARSED);
             (0..items).map(|_| prefixed(&mut reader)).collect()
@@ -301,8 +300,8 @@ impl<'a> Transaction<'a> {
 
     /// Whether it is a coinbase: one input that spends nothing.  (Bitcoin Core: `IsCoinBase`.)
     #[must_use]
-    pub fn is_coinbase(&self) -> bool {
-        self.input_count() == 1 && self.inputs().all(|input| input.is_null())
+    pub const fn is_coinbase(&self) -> bool {
+        self.is_coinbase
     }
 
     fn reader(&self, at: u32) -> Reader<'a> {
@@ -314,8 +313,12 @@ impl Input<'_> {
     /// Whether it spends nothing.  (Bitcoin Core: `COutPoint::IsNull`.)
     #[must_use]
     pub fn is_null(&self) -> bool {
-        self.prevout[..32] == [0; 32] && self.prevout[32..] == [0xff; 4]
+        is_null(self.prevout)
     }
+}
+
+fn is_null(prevout: &[u8]) -> bool {
+    prevout[..32] == [0; 32] && prevout[32..] == [0xff; 4]
 }
 
 /// What was parsed once parses again.

@@ -238,8 +238,8 @@ fn number(index: usize) -> u32 {
 /// # Errors
 /// The first rule that is broken. `index` is for the evidence.
 pub fn check_transaction(index: u32, transaction: &Transaction<'_>) -> Result<(), BlockViolation> {
-    let inputs = transaction.inputs();
-    if inputs.len() == 0 {
+    let input_count = transaction.inputs().len();
+    if input_count == 0 {
         return Err(BlockViolation::NoInputs { transaction: index });
     }
     if transaction.outputs().len() == 0 {
@@ -250,13 +250,15 @@ pub fn check_transaction(index: u32, transaction: &Transaction<'_>) -> Result<()
         return Err(BlockViolation::TransactionLength { transaction: index, most, found });
     }
     check_values(index, transaction)?;
-    check_repeated_inputs(index, transaction)?;
+    if input_count > 1 {
+        check_repeated_inputs(index, transaction)?;
+    }
     if transaction.is_coinbase() {
         let found = transaction.inputs().map(|input| input.script.len() as u64).sum();
         if !(2..=100).contains(&found) {
             return Err(BlockViolation::CoinbaseScriptLength { found });
         }
-    } else if let Some(input) = inputs.into_iter().position(|input| input.is_null()) {
+    } else if let Some(input) = transaction.inputs().position(|input| input.is_null()) {
         let input = number(input);
         return Err(BlockViolation::NullPrevout { transaction: index, input });
     }

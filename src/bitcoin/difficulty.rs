@@ -17,6 +17,7 @@ pub(super) enum Required {
 }
 
 /// The bits that a block of time `time` on `parent` must have.  (Core: `GetNextWorkRequired`.)
+#[inline]
 pub(super) fn required_bits(params: &Params, time: u32, parent: Ancestor<'_>) -> Required {
     if parent.is_trusted() {
         return Required::Unknown;
@@ -54,6 +55,7 @@ fn last_real_bits(params: &Params, limit: CompactTarget, parent: Ancestor<'_>) -
 }
 
 /// The bits of the first block of a period, after `last`, the last block of the one before.
+#[cold]
 fn retargeted(params: &Params, last: Ancestor<'_>) -> Required {
     if params.no_retargeting {
         return Required::Exactly(last.bits());

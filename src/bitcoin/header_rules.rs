@@ -41,11 +41,13 @@ impl chain::HeaderRules for HeaderRules {
         &self.params.genesis
     }
 
+    #[inline]
     fn check_alone(&self, block: &Candidate) -> Result<(), Violation> {
         proof_of_work_is_valid(self.params.pow_limit, block)
     }
 
     // The order is Core's; it decides which fault is reported.
+    #[inline(always)]
     fn check_in_context(&self, block: &Candidate, parent: Ancestor<'_>) -> Result<(), Violation> {
         difficulty_is_valid(&self.params, block, parent)?;
         time_is_after_median(block, parent)?;
@@ -55,6 +57,7 @@ impl chain::HeaderRules for HeaderRules {
     }
 }
 
+#[inline]
 fn difficulty_is_valid(
     params: &Params,
     block: &Candidate,
@@ -78,6 +81,7 @@ fn difficulty_is_valid(
 }
 
 /// BIP94: the first block of a period is at most 600 s before its parent.
+#[inline]
 fn time_is_not_warped(
     params: &Params,
     block: &Candidate,
@@ -96,6 +100,7 @@ fn time_is_not_warped(
     Ok(())
 }
 
+#[inline]
 fn time_is_not_ahead(now: u64, block: &Candidate) -> Result<(), Violation> {
     let latest = now.saturating_add(FUTURE_MAX_S);
     if u64::from(block.time) > latest {
@@ -105,6 +110,7 @@ fn time_is_not_ahead(now: u64, block: &Candidate) -> Result<(), Violation> {
 }
 
 /// BIP34, BIP66 and BIP65 each outdated a version from some height on.
+#[inline]
 fn version_is_current(params: &Params, block: &Candidate, height: u32) -> Result<(), Violation> {
     let heights = &params.heights;
     let lowest = [(4, heights.cltv), (3, heights.dersig), (2, heights.bip34)]

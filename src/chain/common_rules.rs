@@ -10,6 +10,7 @@ pub const MEDIAN_BLOCKS: usize = 11;
 
 /// The bits name a target of at most `limit`, before anything is computed from them, and the
 /// id meets it.
+#[inline]
 pub(crate) fn proof_of_work_is_valid(limit: Target, block: &Candidate) -> Result<(), Violation> {
     let target = match block.bits.decode_within(limit) {
         Ok(target) => target,
@@ -28,6 +29,7 @@ pub(crate) fn proof_of_work_is_valid(limit: Target, block: &Candidate) -> Result
 /// The median is below a time exactly when more than half of the window is, so counting answers
 /// without sorting, and six blocks are enough for any window. Blocks before a trusted start count as
 /// earlier: the rule then rejects only what no unknown time could save.
+#[inline(always)]
 pub(crate) fn time_is_after_median(
     block: &Candidate,
     parent: Ancestor<'_>,
@@ -54,6 +56,7 @@ pub(crate) fn time_is_after_median(
 }
 
 /// The median itself, for the evidence; `None` if a trusted start hides part of the window.
+#[cold]
 fn median_time_past(parent: Ancestor<'_>) -> Option<u32> {
     let is_trusted = parent.lineage().take(MEDIAN_BLOCKS).any(|block| block.is_trusted());
     (!is_trusted).then(|| parent.median_time_past())

@@ -85,6 +85,8 @@ pub struct HeaderTree<R> {
     pub(super) seen: u64,
     /// Bits rarely change from block to block, and work costs a 256-bit division.
     last_work: (CompactTarget, Work),
+    /// The node for which headers waited that came before it, most recently; [`NONE`] at first.
+    last_awaited: u32,
 }
 
 impl<R: HeaderRules> HeaderTree<R> {
@@ -119,6 +121,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             duplicates: 0,
             seen: 0,
             last_work: (genesis.bits(), block_work(genesis.bits())),
+            last_awaited: NONE,
         };
         let hash = hash_id(&tree.hasher, &id);
         tree.push(root, hash);
@@ -238,18 +241,17 @@ impl<R: HeaderRules> HeaderTree<R> {
         let hash = hash_id(&self.hasher, &id);
         let (version, time, bits) = (header.version(), header.time(), header.bits());
         let block = Candidate { id, version, time, bits };
+        let parent_id = header.parent();
+        if self.is_on_last(&parent_id)
+            && let Some(node) = self.extend(&block, position, hash)
+        {
+            return Some(node);
+        }
         if let Some(known) = self.find(&id, hash) {
             self.repeat(known, &block, position);
             return None;
         }
-        let parent_id = header.parent();
-        // Nearly always the parent is the header before.
-        let last = self.last();
-        let parent = if self.nodes[last as usize].id == parent_id {
-            Some(last)
-        } else {
-            self.find(&parent_id, hash_id(&self.hasher, &parent_id))
-        };
+        let parent = self.find(&parent_id, hash_id(&self.hasher, &parent_id));
         let state = State::Waiting { next: NONE, child: NONE };
         let parent_node = parent.unwrap_or(NONE);
         let node =
@@ -266,6 +268,36 @@ impl<R: HeaderRules> HeaderTree<R> {
         Some(node)
     }
 
+    /// Whether a header with this parent is a child of the node pushed last, and new: what came before
+    /// that node and waited for it would have been found when it came.
+    #[inline]
+    fn is_on_last(&self, parent: &Hash256) -> bool {
+        let last = self.last();
+        self.nodes[last as usize].id == *parent && self.last_awaited != last
+    }
+
+    /// Takes a new child of the node pushed last, as nearly all headers are, unless there is anything
+    /// to object or to wait for.
+    #[inline]
+    fn extend(&mut self, block: &Candidate, position: Position, hash: u64) -> Option<u32> {
+        let parent = self.last();
+        let State::Connected { height, work } = self.nodes[parent as usize].state else {
+            return None;
+        };
+        if !self.missing.is_empty() {
+            return None;
+        }
+        self.rules.check_alone(block).ok()?;
+        self.rules.check_in_context(block, Ancestor::new(&self.nodes, parent)).ok()?;
+        let Candidate { id, version, time, bits } = *block;
+        let height = height + 1;
+        let work = work.saturating_add(self.work_of(bits));
+        let state = State::Connected { height, work };
+        let node = self.push(Node { id, state, parent, version, time, bits, position }, hash);
+        self.has_connected(node, work, position);
+        Some(node)
+    }
+
     /// The end of the branch with the most work so far.
     #[must_use]
     pub const fn best(&self) -> u32 {
@@ -277,6 +309,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         u32::try_from(self.nodes.len() - 1).expect("push keeps node numbers within u32")
     }
 
+    #[inline(always)]
     fn push(&mut self, node: Node, hash: u64) -> u32 {
         let number = u32::try_from(self.nodes.len()).ok().filter(|&number| number != NONE);
         let number = number.expect("fewer than 2^32 - 1 headers");
@@ -287,6 +320,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         number
     }
 
+    #[inline]
     fn find(&self, id: &Hash256, hash: u64) -> Option<u32> {
         let same = |&node: &u32| self.nodes[node as usize].id == *id;
         self.index.find(hash, same).copied()
@@ -306,6 +340,7 @@ impl<R: HeaderRules> HeaderTree<R> {
 
     /// Judges a node whose parent is judged. `block` is what the node holds; the caller has it at
     /// hand, which is quicker than reading back what was just written.
+    #[inline]
     fn judge(&mut self, node: u32, block: &Candidate) {
         let here = &self.nodes[node as usize];
         let parent = &self.nodes[here.parent as usize];
@@ -327,13 +362,25 @@ impl<R: HeaderRules> HeaderTree<R> {
         }
     }
 
+    #[inline]
     fn connect(&mut self, node: u32, height: u32, parent_work: Work) {
         let Node { bits, position, .. } = self.nodes[node as usize];
+        let work = parent_work.saturating_add(self.work_of(bits));
+        self.nodes[node as usize].state = State::Connected { height, work };
+        self.has_connected(node, work, position);
+    }
+
+    #[inline]
+    fn work_of(&mut self, bits: CompactTarget) -> Work {
         if self.last_work.0 != bits {
             self.last_work = (bits, block_work(bits));
         }
-        let work = parent_work.saturating_add(self.last_work.1);
-        self.nodes[node as usize].state = State::Connected { height, work };
+        self.last_work.1
+    }
+
+    /// Counts a node that was accepted, and prefers its branch if it has the most work.
+    #[inline]
+    fn has_connected(&mut self, node: u32, work: Work, position: Position) {
         self.connected += 1;
         let best = &self.nodes[self.best as usize];
         let State::Connected { work: most, .. } = best.state else {
@@ -346,6 +393,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         }
     }
 
+    #[cold]
     fn reject(&mut self, node: u32, violation: Violation) {
         let Node { id, position, parent, .. } = self.nodes[node as usize];
         let height = (parent != NONE).then(|| self.height(parent)).flatten();
@@ -382,6 +430,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             return;
         }
         let Some(first) = self.missing.remove(&id) else { return };
+        self.last_awaited = node;
         let mut child = first;
         while child != NONE {
             self.nodes[child as usize].parent = node;

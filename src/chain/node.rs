@@ -58,6 +58,7 @@ pub(super) const NOT_IN_INPUT: Position = Position(u64::MAX);
 pub(super) const UNKNOWN_BITS: CompactTarget = CompactTarget::from_bits(0);
 
 impl Node {
+    #[inline]
     pub(super) const fn candidate(&self) -> Candidate {
         Candidate { id: self.id, version: self.version, time: self.time, bits: self.bits }
     }
@@ -73,27 +74,32 @@ pub struct Ancestor<'a> {
 }
 
 impl<'a> Ancestor<'a> {
+    #[inline]
     pub(super) const fn new(nodes: &'a [Node], node: u32) -> Self {
         Self { nodes, node: node as usize }
     }
 
+    #[inline]
     fn get(&self) -> &'a Node {
         &self.nodes[self.node]
     }
 
     /// The block id.
+    #[inline]
     #[must_use]
     pub fn id(&self) -> Hash256 {
         self.get().id
     }
 
     /// The block version; meaningless if the block is trusted.
+    #[inline]
     #[must_use]
     pub fn version(&self) -> i32 {
         self.get().version
     }
 
     /// The work of the branch up to it.
+    #[inline]
     #[must_use]
     pub fn work(&self) -> Work {
         match self.get().state {
@@ -103,12 +109,14 @@ impl<'a> Ancestor<'a> {
     }
 
     /// Whether only the id and the height are known: a start taken on trust.
+    #[inline]
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.get().bits == UNKNOWN_BITS
     }
 
     /// The number of blocks before it.
+    #[inline]
     #[must_use]
     pub fn height(&self) -> u32 {
         match self.get().state {
@@ -118,18 +126,21 @@ impl<'a> Ancestor<'a> {
     }
 
     /// The block time; meaningless if the block is trusted.
+    #[inline]
     #[must_use]
     pub fn time(&self) -> u32 {
         self.get().time
     }
 
     /// The compact target; meaningless if the block is trusted.
+    #[inline]
     #[must_use]
     pub fn bits(&self) -> CompactTarget {
         self.get().bits
     }
 
     /// The block before it, unless the tree starts here.
+    #[inline]
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         let parent = self.get().parent;
@@ -137,6 +148,7 @@ impl<'a> Ancestor<'a> {
     }
 
     /// The block itself, its parent, and so on to the start.
+    #[inline]
     pub fn lineage(self) -> impl Iterator<Item = Self> {
         std::iter::successors(Some(self), Self::parent)
     }

@@ -24,7 +24,8 @@ pub(super) fn run(args: &GrindArgs) -> Result<u8, Error> {
     end_on_interrupt(grind, &tried, &stop);
 
     let wish = args.compute.wish()?;
-    let selected = select(&wish, Job::Search, args.compute.threads(), CrossCheck::OFF)?;
+    let job = Job::Search { hashes: grind.expected_hashes() };
+    let selected = select(&wish, job, args.compute.threads(), CrossCheck::OFF)?;
     if let Some(note) = selected.note
         && wish == Wish::Auto
     {

@@ -39,7 +39,8 @@ pub(super) fn run(args: &MineArgs) -> Result<u8, Error> {
     };
     let mut acks = Acks::open(args.acks.as_ref())?;
     let wish = args.compute.wish()?;
-    let selected = select(&wish, Job::Search, args.compute.threads(), CrossCheck::OFF)?;
+    let job = Job::Search { hashes: next_work(&ledger) * f64::from(args.blocks) };
+    let selected = select(&wish, job, args.compute.threads(), CrossCheck::OFF)?;
     if let Some(note) = selected.note
         && wish == Wish::Auto
     {
@@ -161,11 +162,16 @@ fn tell_what_was_left(ledger: &LoadedLedger, waiting: &[Pending]) {
 }
 
 fn note_difficulty(ledger: &LoadedLedger, counters: &Counters) {
+    let height = ledger.tree.block(ledger.store.tip()).height();
+    counters.height.store(height, Relaxed);
+    counters.work.store(next_work(ledger).to_bits(), Relaxed);
+}
+
+/// How many hashes the next block takes, about.
+fn next_work(ledger: &LoadedLedger) -> f64 {
     let tip = ledger.tree.block(ledger.store.tip());
     let bits = HeaderRules::new(ledger.store.params(), 0).next_bits(tip.height(), tip.time());
-    let work = bits.decode().map_or(0.0, |target| target.work().to_f64());
-    counters.height.store(tip.height(), Relaxed);
-    counters.work.store(work.to_bits(), Relaxed);
+    bits.decode().map_or(0.0, |target| target.work().to_f64())
 }
 
 fn tell_what_it_took(

@@ -53,6 +53,11 @@ pub trait Backend: Send + Sync {
     /// If `digests` does not hold one place per message.
     fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]);
 
+    /// How many bytes of messages one call of [`Backend::hash_messages`] takes well, about.
+    fn message_bytes_at_once(&self) -> usize {
+        4 << 20
+    }
+
     /// The root of each of RFC 6962's Merkle trees over leaf *hashes*, in order.
     ///
     /// # Panics

@@ -91,7 +91,7 @@ impl Cpu {
         };
         let size = |tree| trees.get(tree).len();
         let tasks = tasks(roots, self.task_size(trees.leaf_count(), TREE_LEAVES_PER_TASK), size);
-        self.for_each(tasks, |which, roots| levels::roots(shape, trees, which, roots, &hash));
+        self.for_each(tasks, |which, roots| levels::roots(shape, trees, which, roots, hash));
     }
 
     /// How much of `total` a task takes: `least`, unless that made more tasks than are useful.
@@ -181,6 +181,12 @@ impl Backend for Cpu {
         self.for_each(tasks, |which, digests| {
             self.platform.hash_messages(function, messages, which.start, digests);
         });
+    }
+
+    fn message_bytes_at_once(&self) -> usize {
+        // Messages that were just put together are still in the cache of a core.
+        const BYTES_PER_THREAD: usize = 256 << 10;
+        self.threads() * BYTES_PER_THREAD
     }
 
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {

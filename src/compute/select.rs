@@ -22,13 +22,19 @@ pub enum Wish {
 }
 
 /// What the backend is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Job {
     /// Hashing what was read: moves much for little arithmetic.
     Validate,
     /// Searching nonces: moves nothing.
-    Search,
+    Search {
+        /// How many hashes it will take, about.
+        hashes: f64,
+    },
 }
+
+/// Fewer hashes than this are done on the CPU before a device is even open.
+const SEARCH_HASHES_MIN: f64 = 8e6;
 
 /// A backend, and why it was taken if the user left it open.
 pub struct Selected {
@@ -63,9 +69,16 @@ pub fn select(
 }
 
 fn auto(job: Job, cpu: Cpu, cross_check: CrossCheck) -> Selected {
-    if job == Job::Validate {
-        let why = "no crossover is measured yet, and moving headers to a GPU costs more than \
-                   hashing them";
+    let why = match job {
+        Job::Validate => Some(
+            "no crossover is measured yet, and moving headers to a GPU costs more than hashing them",
+        ),
+        Job::Search { hashes } if hashes < SEARCH_HASHES_MIN => {
+            Some("so little work is done before a GPU is open")
+        }
+        Job::Search { .. } => None,
+    };
+    if let Some(why) = why {
         return Selected { backend: Box::new(cpu), note: Some(format!("backend: cpu ({why})")) };
     }
     let threads = cpu.threads();

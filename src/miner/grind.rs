@@ -30,6 +30,12 @@ pub enum Ground {
 }
 
 impl Grind {
+    /// How many hashes it will take, about: as many as the target asks for, or the whole range.
+    #[must_use]
+    pub fn expected_hashes(&self) -> f64 {
+        self.target.work().to_f64().min(self.count() as f64)
+    }
+
     /// The number of nonces in the range.
     #[must_use]
     pub fn count(&self) -> u64 {

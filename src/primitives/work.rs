@@ -20,6 +20,7 @@ impl Work {
     ///
     /// One block's work is below 2^256, so a sum can exceed 256 bits only after blocks that nobody
     /// could mine; it then stays at the largest value, which keeps the order.
+    #[inline]
     #[must_use]
     pub fn saturating_add(self, more: Self) -> Self {
         Self(self.0.saturating_add(more.0))

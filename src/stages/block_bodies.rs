@@ -4,6 +4,7 @@
 //! those without witnesses, and so do all trees. The verdict on a block is that of the block alone. What is
 //! sound is packed here for the chain file, if there is one: many blocks at a time as well.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -16,9 +17,6 @@ use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees, merkle_r
 use crate::verdict::Violation;
 
 use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task};
-
-/// The bytes of transactions that are hashed in one call.
-const MESSAGE_BYTES: usize = 4 << 20;
 
 /// Judges bodies, batch by batch.
 pub(super) struct BodyJudge<'a> {
@@ -121,14 +119,14 @@ impl BodyJudge<'_> {
     fn judge_open(&self, open: &[Open<'_>]) -> Vec<(usize, Result<(), Violation>)> {
         // A device has seen what a header names by the time another body of it comes.
         let hashed = self.digests(open.iter().filter(|open| !open.on_host));
-        let mut hashed = hashed.into_iter();
+        let mut digests = hashed.iter();
         let digests: Vec<_> =
-            open.iter().map(|open| if open.on_host { None } else { hashed.next() }).collect();
+            open.iter().map(|open| if open.on_host { None } else { digests.next() }).collect();
         let judged: Vec<_> = open
             .par_iter()
-            .zip(digests)
+            .zip(&digests)
             .map(|(open, digests)| match digests {
-                Some(digests) => self.confirm(open, &digests),
+                Some(digests) => self.confirm(open, digests),
                 None => (self.check(open, &self.host_digests(open), &Cell::new(false)), false),
             })
             .collect();
@@ -151,7 +149,7 @@ impl BodyJudge<'_> {
 
     /// What the backend's digests say of a block. No block is rejected on a device's word alone: then
     /// the host computes them again, and says whether the device was wrong.
-    fn confirm(&self, open: &Open<'_>, digests: &Digests) -> (Result<(), Violation>, bool) {
+    fn confirm(&self, open: &Open<'_>, digests: &Digests<'_>) -> (Result<(), Violation>, bool) {
         let by_digests = Cell::new(false);
         let verdict = self.check(open, digests, &by_digests);
         if verdict.is_ok() || !by_digests.get() {
@@ -165,7 +163,7 @@ impl BodyJudge<'_> {
     fn check(
         &self,
         open: &Open<'_>,
-        digests: &Digests,
+        digests: &Digests<'_>,
         by_digests: &Cell<bool>,
     ) -> Result<(), Violation> {
         let (rules, block) = (BodyRules::new(self.params), &open.block);
@@ -185,7 +183,7 @@ impl BodyJudge<'_> {
 
     /// The digests of one block, without a device.
     #[expect(clippy::unused_self, reason = "the counterpart of the device's digests")]
-    fn host_digests(&self, open: &Open<'_>) -> Digests {
+    fn host_digests(&self, open: &Open<'_>) -> Digests<'static> {
         let transactions = open.block.transactions();
         let ids: Vec<_> = transactions.par_iter().map(Transaction::id).collect();
         let witness_root = open.commits.then(|| {
@@ -196,34 +194,24 @@ impl BodyJudge<'_> {
                 });
             merkle_root(&witness_ids.collect::<Vec<_>>())
         });
-        Digests { root: merkle_root(&ids), witness_root, ids }
+        Digests { root: merkle_root(&ids), witness_root, ids: ids.into() }
     }
 
     /// Roots and ids of many blocks, from the backend.
-    fn digests<'o, 'b: 'o>(
-        &self,
-        open: impl Iterator<Item = &'o Open<'b>> + Clone,
-    ) -> Vec<Digests> {
-        let mut hashed = Vec::new();
-        self.hash_all(open.clone(), &mut hashed);
-        let mut trees = Trees::with_capacity(hashed.len());
-        let mut all = Vec::new();
+    fn digests<'o, 'b: 'o>(&self, open: impl Iterator<Item = &'o Open<'b>> + Clone) -> Hashed {
+        let mut digests = Vec::new();
+        self.hash_all(open.clone(), &mut digests);
+        let mut trees = Trees::with_capacity(digests.len());
+        let mut places: Vec<_> = Vec::new();
         let mut at = 0;
         for open in open {
-            let digests = RawDigests::take(open, &hashed, &mut at);
-            digests.push_trees(open, &hashed, &mut trees);
-            all.push(digests);
+            let place = Place::next(open, &mut at);
+            place.push_trees(open, &digests, &mut trees);
+            places.push(place);
         }
         let mut roots = vec![Hash256::ZERO; trees.len()];
         self.backend.merkle_roots(&trees, &mut roots);
-        let mut roots = roots.into_iter();
-        let mut root = || roots.next().expect("one root per tree");
-        let digests = all.into_iter().map(|raw| Digests {
-            root: if raw.ids.is_empty() { Hash256::ZERO } else { root() },
-            witness_root: raw.commits.then(&mut root),
-            ids: hashed[raw.ids].to_vec(),
-        });
-        digests.collect()
+        Hashed { digests, places, roots }
     }
 
     /// The ids of the transactions of each block, then the witness ids of those that have other ones, where
@@ -233,6 +221,8 @@ impl BodyJudge<'_> {
         open: impl Iterator<Item = &'o Open<'b>>,
         hashed: &mut Vec<Hash256>,
     ) {
+        // Copies are quickest where they fit a cache.
+        let bytes_at_once = self.backend.message_bytes_at_once();
         let mut messages = Messages::new();
         let mut hash = |messages: &mut Messages| {
             let before = hashed.len();
@@ -244,13 +234,13 @@ impl BodyJudge<'_> {
         for open in open {
             for transaction in open.block.transactions() {
                 messages.push(&transaction.stripped());
-                if messages.bytes().len() >= MESSAGE_BYTES {
+                if messages.bytes().len() >= bytes_at_once {
                     hash(&mut messages);
                 }
             }
             for transaction in open.with_other_witness_ids() {
                 messages.push(&[transaction.bytes()]);
-                if messages.bytes().len() >= MESSAGE_BYTES {
+                if messages.bytes().len() >= bytes_at_once {
                     hash(&mut messages);
                 }
             }
@@ -281,45 +271,67 @@ impl<'a> Open<'a> {
 
 /// What is hashed of a body.
 #[derive(PartialEq, Eq)]
-struct Digests {
+struct Digests<'a> {
     root: Hash256,
-    ids: Vec<Hash256>,
+    ids: Cow<'a, [Hash256]>,
     /// The root of the tree of witness ids, where the block commits to it.
     witness_root: Option<Hash256>,
 }
 
+/// What is hashed of many bodies.
+struct Hashed {
+    digests: Vec<Hash256>,
+    places: Vec<Place>,
+    /// Of each tree.
+    roots: Vec<Hash256>,
+}
+
+impl Hashed {
+    /// The digests of each body.
+    fn iter(&self) -> impl Iterator<Item = Digests<'_>> {
+        let mut roots = self.roots.iter().copied();
+        let mut next_root = move || roots.next().expect("one root per tree");
+        self.places.iter().map(move |place| {
+            let ids = &self.digests[place.ids.clone()];
+            let root = if ids.is_empty() { Hash256::ZERO } else { next_root() };
+            let witness_root = place.commits.then(&mut next_root);
+            Digests { root, ids: ids.into(), witness_root }
+        })
+    }
+}
+
 /// Where the digests of a body stand among those of the batch.
-struct RawDigests {
+struct Place {
     ids: Range<usize>,
     /// The witness ids that are not ids.
     witness_ids: Range<usize>,
     commits: bool,
 }
 
-impl RawDigests {
-    /// The next body's digests, from `at` on.
-    fn take(open: &Open<'_>, hashed: &[Hash256], at: &mut usize) -> Self {
+impl Place {
+    /// The next body's place, from `at` on.
+    fn next(open: &Open<'_>, at: &mut usize) -> Self {
         let mut next = |count: usize| {
             let start = *at;
             *at += count;
             start..*at
         };
         let ids = next(open.block.transactions().len());
-        let witness_ids = next(open.with_other_witness_ids().count());
-        debug_assert!(*at <= hashed.len());
+        let witness_ids =
+            if open.commits { next(open.with_other_witness_ids().count()) } else { 0..0 };
         Self { ids, witness_ids, commits: open.commits }
     }
 
     /// Adds the tree of the ids, and that of the witness ids where it is needed.
-    fn push_trees(&self, open: &Open<'_>, hashed: &[Hash256], trees: &mut Trees) {
-        let ids = &hashed[self.ids.clone()];
+    fn push_trees(&self, open: &Open<'_>, digests: &[Hash256], trees: &mut Trees) {
+        let ids = &digests[self.ids.clone()];
         if !ids.is_empty() {
             trees.push(ids);
         }
         if !self.commits {
             return;
         }
-        let mut witness_ids = hashed[self.witness_ids.clone()].iter();
+        let mut witness_ids = digests[self.witness_ids.clone()].iter();
         let leaves = open.block.transactions().iter().zip(ids).enumerate();
         let leaves = leaves.map(|(index, (transaction, id))| match index {
             // The coinbase holds the commitment, so it cannot be in it.  (BIP141.)

@@ -16,9 +16,6 @@ use crate::verdict::Violation;
 
 use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task};
 
-/// The bytes of messages that are hashed in one call.
-const MESSAGE_BYTES: usize = 4 << 20;
-
 /// The most signatures in one call, and the fewest after one that failed.
 const SIGNATURES_MAX: usize = 1 << 14;
 const SIGNATURES_MIN: usize = 1 << 6;
@@ -203,6 +200,7 @@ impl BodyJudge<'_> {
         parts: impl Fn(&'b [u8]) -> [&'b [u8]; 2],
         mut take: impl FnMut(&[Hash256]),
     ) {
+        let bytes_at_once = self.backend.message_bytes_at_once();
         let mut digests = Vec::new();
         let mut messages = Messages::new();
         let mut hash = |messages: &mut Messages| {
@@ -213,7 +211,7 @@ impl BodyJudge<'_> {
         };
         for leaf in leaves {
             messages.push(&parts(leaf));
-            if messages.bytes().len() >= MESSAGE_BYTES {
+            if messages.bytes().len() >= bytes_at_once {
                 hash(&mut messages);
             }
         }

@@ -1,329 +1,428 @@
-//! Chains of whole Bitcoin blocks, mined on the spot on regtest, and chain files that hold them.
+//! Blocks of Bitcoin's regtest made on the spot: transactions, mined blocks, block files, and their judgement.
 //!
-//! Bodies have what blocks of every age have: bare and hashed keys, witnesses, data, and spends of the same
-//! block. Signatures and keys are no more than bytes: level `blocks` looks at neither.
+//! Everything is sound unless a test says otherwise: a [`Draft`] is a sound child of its parent, and each of
+//! its fields can be set before it is mined. rust-bitcoin serialises and hashes, so that nothing here is
+//! held to its own code; what it cannot express is given as bytes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use bitcoin::absolute::LockTime;
+use bitcoin::consensus::encode::{VarInt, serialize};
+use bitcoin::hashes::Hash as _;
+use bitcoin::script::Builder;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
 use blockmill::Error;
-use blockmill::bitcoin::{Block, LoadedBlocks, Network, Params, genesis_block, put_block_record};
-use blockmill::chain::file::{ChainFileError, MemoryStorage, Storage};
-use blockmill::compute::{Backend, Cpu};
+use blockmill::bitcoin::{Network, Params, put_block_record};
+use blockmill::compute::{Backend, Reference};
 use blockmill::dump::{Inputs, Progress};
-use blockmill::primitives::{Hash256, Header, merkle_root, sha256d};
-use blockmill::stages::{AppendTo, BlockOptions, Validation, validate_blocks};
-use blockmill::wire::put_compact_size;
+use blockmill::primitives::{CompactTarget, Hash256, HashFunction, Header};
+use blockmill::stages::{BlockOptions, LedgerOptions, Options, Validation, validate_blocks};
+use blockmill::verdict::{Rule, Violation};
 
-use super::chain_file::{Ack, Shared};
-use super::judge::options;
+pub use super::judge::NOW;
+use super::ledger::{Way, faults, summary, tip};
+use super::oracle;
 
-/// Bytes that look like keys and digests: the same ones for the same numbers.
-fn noise(salt: u64, index: u64, len: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    for part in 0..=len as u64 / 32 {
-        let seed = [salt.to_le_bytes(), index.to_le_bytes(), part.to_le_bytes()].concat();
-        out.extend_from_slice(sha256d(&seed).as_bytes());
-    }
-    out.truncate(len);
-    out
+/// The height of the blocks on trial: high enough for a median of eleven.
+pub const HEIGHT: u32 = 13;
+
+/// A transaction, or bytes that claim to be one.
+#[derive(Clone, Debug)]
+pub enum Tx {
+    Usual(Transaction),
+    Raw(Vec<u8>),
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_compact_size(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
+impl Tx {
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Usual(transaction) => serialize(transaction),
+            Self::Raw(bytes) => bytes.clone(),
+        }
+    }
+
+    fn id(&self) -> Hash256 {
+        match self {
+            Self::Usual(transaction) => {
+                Hash256::from_bytes(transaction.compute_txid().to_byte_array())
+            }
+            Self::Raw(bytes) => oracle::digest(HashFunction::Sha256d, bytes),
+        }
+    }
+
+    fn witness_id(&self) -> Hash256 {
+        oracle::digest(HashFunction::Sha256d, &self.bytes())
+    }
 }
 
-/// What a script pushes to say a height.  (BIP34.)
-fn height_push(height: u32) -> Vec<u8> {
-    if height <= 16 {
-        return vec![0x50 + u8::try_from(height).expect("small")];
+impl From<Transaction> for Tx {
+    fn from(transaction: Transaction) -> Self {
+        Self::Usual(transaction)
     }
-    let mut bytes = height.to_le_bytes().to_vec();
-    while bytes.last() == Some(&0) {
-        bytes.pop();
-    }
-    if bytes.last().is_some_and(|last| last & 0x80 != 0) {
-        bytes.push(0);
-    }
-    [vec![u8::try_from(bytes.len()).expect("four bytes")], bytes].concat()
 }
 
-/// The fields of a transaction.
-#[derive(Clone, Debug, Default)]
+/// An output of a transaction that no block holds, which level `blocks` does not look for.
+pub fn prevout(seed: u32) -> OutPoint {
+    let digest = oracle::digest(HashFunction::Sha256, &seed.to_le_bytes());
+    OutPoint { txid: Txid::from_byte_array(*digest.as_bytes()), vout: 0 }
+}
+
+pub fn input(seed: u32) -> TxIn {
+    TxIn {
+        previous_output: prevout(seed),
+        script_sig: ScriptBuf::new(),
+        sequence: Sequence::MAX,
+        witness: Witness::new(),
+    }
+}
+
+pub fn output(satoshi: u64, script: &[u8]) -> TxOut {
+    TxOut { value: Amount::from_sat(satoshi), script_pubkey: ScriptBuf::from_bytes(script.into()) }
+}
+
+/// A sound transaction without witness; different seeds spend different outputs.
+pub fn spend(seed: u32) -> Transaction {
+    Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![input(seed)],
+        output: vec![output(1000, &[0x51])],
+    }
+}
+
+/// The same with a witness of one item.
+pub fn spend_with_witness(seed: u32, item: &[u8]) -> Transaction {
+    let mut transaction = spend(seed);
+    transaction.input[0].witness.push(item);
+    transaction
+}
+
+/// The coinbase of a block at this height, without a commitment.
+pub fn coinbase(height: u32) -> Transaction {
+    let height = Builder::new().push_int(height.into());
+    Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn {
+            previous_output: OutPoint::null(),
+            // A push of nothing, as heights up to 16 take one byte, and a script has at least two.
+            script_sig: ScriptBuf::from_bytes([height.as_bytes(), &[0]].concat()),
+            sequence: Sequence::MAX,
+            witness: Witness::new(),
+        }],
+        output: vec![output(50 * 100_000_000, &[0x51])],
+    }
+}
+
+/// The first bytes of the output script with a witness commitment.
+pub const COMMITMENT_START: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
+
+/// What the coinbase says of the witnesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commitment {
+    /// Nothing.
+    Nothing,
+    /// The right commitment in a last output.
+    Right,
+    /// One bit of it is wrong.
+    Wrong,
+}
+
+/// A mined block.
+#[derive(Clone, Debug)]
+pub struct Block {
+    pub header: Header,
+    pub height: u32,
+    pub bytes: Vec<u8>,
+}
+
+impl Block {
+    pub fn genesis() -> Self {
+        let bytes = blockmill::bitcoin::genesis_block(Network::Regtest);
+        Self { header: Params::of(Network::Regtest).genesis, height: 0, bytes }
+    }
+
+    pub fn id(&self) -> Hash256 {
+        self.header.id()
+    }
+
+    /// What stands behind the header.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[Header::LEN..]
+    }
+
+    /// The same header with another body.
+    pub fn with_body(&self, body: &[u8]) -> Self {
+        Self { bytes: [self.header.as_bytes(), body].concat(), ..self.clone() }
+    }
+
+    pub fn child(&self) -> Self {
+        Draft::after(self).mine()
+    }
+}
+
+/// A block to be mined.
+#[derive(Clone, Debug)]
 pub struct Draft {
     pub version: i32,
-    /// Transaction id and output, script, sequence, witness.
-    pub inputs: Vec<(Vec<u8>, Vec<u8>, u32, Vec<Vec<u8>>)>,
-    /// Value, script.
-    pub outputs: Vec<(u64, Vec<u8>)>,
-    pub lock_time: u32,
+    pub parent: Hash256,
+    pub time: u32,
+    pub bits: CompactTarget,
+    pub height: u32,
+    /// The first transaction, without commitment and nonce.
+    pub coinbase: Transaction,
+    pub rest: Vec<Tx>,
+    pub commitment: Commitment,
+    /// The witness of the coinbase: one item of 32 bytes where there is a commitment.
+    pub nonce: Vec<Vec<u8>>,
+    /// Instead of the root of the transactions.
+    pub root: Option<Hash256>,
+    /// Whether the id meets the target.
+    pub wins: bool,
+    /// Whether another transaction comes last, and twice, so that it is its own sibling.
+    pub repeats: bool,
 }
 
 impl Draft {
-    /// The transaction; with marker and flag if an input has a witness.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = self.version.to_le_bytes().to_vec();
-        let has_witness = self.inputs.iter().any(|(.., witness)| !witness.is_empty());
-        if has_witness {
-            out.extend([0, 1]);
+    /// A sound child of `parent`: a coinbase alone, ten minutes later.
+    pub fn after(parent: &Block) -> Self {
+        let height = parent.height + 1;
+        Self {
+            version: 0x2000_0000,
+            parent: parent.id(),
+            time: parent.header.time() + 600,
+            bits: parent.header.bits(),
+            height,
+            coinbase: coinbase(height),
+            rest: Vec::new(),
+            commitment: Commitment::Nothing,
+            nonce: Vec::new(),
+            root: None,
+            wins: true,
+            repeats: false,
         }
-        put_compact_size(&mut out, self.inputs.len() as u64);
-        for (prevout, script, sequence, _) in &self.inputs {
-            out.extend(prevout);
-            put_bytes(&mut out, script);
-            out.extend(sequence.to_le_bytes());
-        }
-        put_compact_size(&mut out, self.outputs.len() as u64);
-        for (value, script) in &self.outputs {
-            out.extend(value.to_le_bytes());
-            put_bytes(&mut out, script);
-        }
-        for (.., witness) in self.inputs.iter().filter(|_| has_witness) {
-            put_compact_size(&mut out, witness.len() as u64);
-            witness.iter().for_each(|item| put_bytes(&mut out, item));
-        }
-        out.extend(self.lock_time.to_le_bytes());
-        out
     }
-}
 
-/// What a signature looks like.
-fn signature(salt: u64, index: u64) -> Vec<u8> {
-    let parts = [&[0x30, 0x44, 2, 32][..], &noise(salt, index, 32), &[2, 32]];
-    [&parts.concat()[..], &noise(salt, index + 1, 32), &[1]].concat()
-}
-
-fn key(salt: u64, index: u64) -> Vec<u8> {
-    [vec![2], noise(salt, index, 32)].concat()
-}
-
-/// A transaction of one of seven kinds. `before` is the id of the one before it in its block.
-fn spend(kind: u64, salt: u64, before: &Hash256) -> Draft {
-    let hashed = |index| [&[0x76, 0xa9, 20][..], &noise(salt, index, 20), &[0x88, 0xac]].concat();
-    let script = |index| [&[0xa9, 20][..], &noise(salt, index, 20), &[0x87]].concat();
-    let witness_key = |index| [&[0, 20][..], &noise(salt, index, 20)].concat();
-    let push = |bytes: Vec<u8>| {
-        let len = u8::try_from(bytes.len()).expect("short");
-        [vec![len], bytes].concat()
-    };
-    let elsewhere =
-        |index| [noise(salt, index, 32), vec![index.to_le_bytes()[0], 0, 0, 0]].concat();
-    let here = [before.as_bytes().to_vec(), vec![0; 4]].concat();
-    let spent = [push(signature(salt, 1)), push(key(salt, 3))].concat();
-    let witness = vec![signature(salt, 4), key(salt, 6)];
-    let (inputs, outputs) = match kind % 7 {
-        0 => {
-            (vec![(elsewhere(7), spent, !0, vec![])], vec![(5_000_000, hashed(8)), (7, hashed(9))])
-        }
-        1 => (vec![(here, spent, !1, vec![])], vec![(1_234_567, script(8))]),
-        2 => (vec![(elsewhere(7), vec![], !2, witness)], vec![(99, witness_key(8))]),
-        3 => {
-            let nested = push(witness_key(10));
-            let inputs = vec![(here, spent, 0, vec![]), (elsewhere(11), nested, !0, witness)];
-            (inputs, vec![(2_100_000, [vec![0x51, 32], noise(salt, 12, 32)].concat())])
-        }
-        4 => {
-            let taproot = vec![noise(salt, 13, 64)];
-            let data = [&[0x6a, 12][..], b"some of data"].concat();
-            (vec![(elsewhere(14), vec![], !2, taproot)], vec![(0, data), (500, witness_key(15))])
-        }
-        5 => {
-            let long = vec![vec![], noise(salt, 16, 300), [0x51; 80].to_vec(), vec![1]];
-            let bare = [push(noise(salt, 17, 65)), vec![0xac]].concat();
-            (vec![(elsewhere(18), vec![], !0, long)], vec![(5_000_000_000, bare)])
-        }
-        // Scripts that are none of the usual ones.
-        _ => {
-            let inputs = vec![(elsewhere(19), vec![0x4c], 77, vec![])];
-            (inputs, vec![(1, vec![]), (2, noise(salt, 20, 260)), (3, vec![0x76, 0xa9, 20, 1])])
-        }
-    };
-    let lock_time = if kind % 7 == 6 { 3 } else { 0 };
-    Draft { version: [1, 2][(kind % 2) as usize], inputs, outputs, lock_time }
-}
-
-/// The bytes of a block with these transactions behind its coinbase, mined after `parent`.
-pub fn block_of(parent: &Header, height: u32, salt: u64, rest: &[Vec<u8>]) -> Vec<u8> {
-    let script = [height_push(height), vec![8], salt.to_le_bytes().to_vec()].concat();
-    let null = [vec![0; 32], vec![0xff; 4]].concat();
-    let mut coinbase = Draft {
-        version: 1,
-        inputs: vec![(null, script, !0, vec![])],
-        outputs: vec![(5_000_000_000, [vec![33], key(salt, 0), vec![0xac]].concat())],
-        lock_time: 0,
-    };
-    let id_of = |bytes: &[u8]| blockmill::bitcoin::Transaction::parse(bytes).expect("one").id();
-    if rest.iter().any(|bytes| bytes[4..6] == [0, 1]) {
-        let witness_ids: Vec<_> = rest.iter().map(|bytes| sha256d(bytes)).collect();
-        let root = merkle_root(&[vec![Hash256::ZERO], witness_ids].concat());
-        let commitment = sha256d(&[&root.as_bytes()[..], &[0; 32]].concat());
-        let script = [&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed][..], commitment.as_bytes()].concat();
-        coinbase.outputs.push((0, script));
-        coinbase.inputs[0].3 = vec![vec![0; 32]];
+    /// The same with these transactions behind the coinbase.
+    pub fn with(mut self, rest: impl IntoIterator<Item = Transaction>) -> Self {
+        self.rest.extend(rest.into_iter().map(Tx::from));
+        self
     }
-    let transactions = [vec![coinbase.encode()], rest.to_vec()].concat();
-    let ids: Vec<_> = transactions.iter().map(|bytes| id_of(bytes)).collect();
-    let (time, bits) = (parent.time() + 600, parent.bits());
-    let draft = Header::from_fields(0x2000_0000, parent.id(), merkle_root(&ids), time, bits, 0);
-    let header = (0..)
-        .map(|nonce| draft.with_nonce(nonce))
-        .find(|header| header.is_solved_by(&header.id()))
-        .expect("an easy target");
-    let mut block = header.as_bytes().to_vec();
-    put_compact_size(&mut block, transactions.len() as u64);
-    transactions.iter().for_each(|bytes| block.extend(bytes));
-    block
-}
 
-/// Transactions of every kind.
-pub fn spends(salt: u64, count: u64) -> Vec<Vec<u8>> {
-    let mut before = sha256d(b"elsewhere");
-    let mut all = Vec::new();
-    for index in 0..count {
-        let bytes = spend(salt + index, salt << 8 | index, &before).encode();
-        before = blockmill::bitcoin::Transaction::parse(&bytes).expect("one").id();
-        all.push(bytes);
+    /// The same with the right commitment to the witnesses, and a nonce.
+    pub fn committed(mut self) -> Self {
+        self.commitment = Commitment::Right;
+        self.nonce = vec![vec![7; 32]];
+        self
     }
-    all
-}
 
-pub fn header_of(block: &[u8]) -> Header {
-    Header::from_bytes(*block.first_chunk().expect("a header"))
-}
-
-/// `length` sound blocks after `parent`, which is at `height`. Those of another `salt` differ.
-pub fn extend(parent: &[u8], height: u32, length: u32, salt: u64) -> Vec<Vec<u8>> {
-    let mut last = header_of(parent);
-    let mut blocks = Vec::new();
-    for height in height + 1..=height + length {
-        let salt = salt << 32 | u64::from(height);
-        let rest = spends(salt, salt % 9);
-        let block = block_of(&last, height, salt, &rest);
-        last = header_of(&block);
-        blocks.push(block);
-    }
-    blocks
-}
-
-/// Genesis and `length` sound blocks after it.
-pub fn from_genesis(length: u32) -> Vec<Vec<u8>> {
-    let genesis = genesis_block(Network::Regtest);
-    let blocks = extend(&genesis, 0, length, 0);
-    [vec![genesis], blocks].concat()
-}
-
-/// The bytes of a block file.
-pub fn dump(blocks: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    dump_of(Network::Regtest, blocks)
-}
-
-/// The same of any network.
-pub fn dump_of(network: Network, blocks: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    let mut out = Vec::new();
-    blocks.iter().for_each(|block| put_block_record(&mut out, network.magic(), block.as_ref()));
-    out
-}
-
-/// How a test validates blocks into a chain file.
-#[derive(Clone, Copy)]
-pub struct How {
-    pub threads: usize,
-    pub batch: usize,
-    pub overlap: bool,
-    pub commit_bytes: u64,
-}
-
-impl How {
-    pub const PLAIN: Self =
-        Self { threads: 1, batch: 1000, overlap: false, commit_bytes: 64 << 20 };
-}
-
-/// Validates block files into a chain file.
-pub fn append_blocks(
-    dumps: &[PathBuf],
-    how: How,
-    file: &Shared,
-) -> (Result<Validation, Error>, Vec<Ack>) {
-    append_blocks_on(&Cpu::new(how.threads).expect("threads"), dumps, how, file)
-}
-
-/// The same, on a backend of one's own.
-pub fn append_blocks_on(
-    backend: &dyn Backend,
-    dumps: &[PathBuf],
-    how: How,
-    file: &Shared,
-) -> (Result<Validation, Error>, Vec<Ack>) {
-    let mut acks = Vec::new();
-    let failed = |source: ChainFileError| Error::ChainFile { path: "memory".into(), source };
-    let append_to = AppendTo {
-        path: "memory".into(),
-        open: Box::new(|params: &Params| {
-            if file.is_empty().expect("memory") {
-                file.clone().write_at(0, &LoadedBlocks::empty_file(params)).expect("memory");
+    /// All transactions as they will stand in the block.
+    pub fn transactions(&self) -> Vec<Tx> {
+        let mut rest = self.rest.clone();
+        if self.repeats {
+            if rest.len().is_multiple_of(2) {
+                // With the coinbase an odd number of them: the next one would be a right sibling.
+                rest.push(spend(900).into());
             }
-            LoadedBlocks::open(file.boxed(), |_| Ok(())).map_err(failed)
-        }),
-        committed: Box::new(|height, id| {
-            acks.push((height, id.to_string()));
-            Ok(())
-        }),
-    };
-    let mut headers = options(None);
-    (headers.batch, headers.overlap) = (how.batch, how.overlap);
-    let options = BlockOptions { headers, threads: how.threads, commit_bytes: how.commit_bytes };
-    let progress = Arc::new(Progress::default());
-    let inputs = Inputs::open(dumps, None, Arc::clone(&progress)).expect("a dump");
-    let validation = validate_blocks(inputs, backend, &options, &progress, Some(append_to));
-    (validation, acks)
+            rest.extend([spend(901).into(), spend(901).into()]);
+        }
+        let mut coinbase = self.coinbase.clone();
+        coinbase.input[0].witness = Witness::from_slice(&self.nonce);
+        if self.commitment != Commitment::Nothing {
+            let mut commitment = commitment(&rest, &self.nonce);
+            if self.commitment == Commitment::Wrong {
+                commitment[9] ^= 4;
+            }
+            coinbase.output.push(output(0, &[&COMMITMENT_START[..], &commitment].concat()));
+        }
+        std::iter::once(Tx::from(coinbase)).chain(rest).collect()
+    }
+
+    /// The body, behind the header.
+    pub fn body(&self) -> Vec<u8> {
+        body_of(&self.transactions())
+    }
+
+    pub fn mine(&self) -> Block {
+        let transactions = self.transactions();
+        let ids: Vec<_> = transactions.iter().map(Tx::id).collect();
+        self.mine_with(self.root.unwrap_or_else(|| oracle::merkle_root(&ids)), &transactions)
+    }
+
+    /// The block of these transactions instead, whatever the draft holds.
+    pub fn mine_of(&self, transactions: &[Tx]) -> Block {
+        let ids: Vec<_> = transactions.iter().map(Tx::id).collect();
+        let root = if ids.is_empty() { Hash256::ZERO } else { oracle::merkle_root(&ids) };
+        self.mine_with(root, transactions)
+    }
+
+    fn mine_with(&self, root: Hash256, transactions: &[Tx]) -> Block {
+        let Self { version, parent, time, bits, height, .. } = *self;
+        let header = Header::from_fields(version, parent, root, time, bits, 0);
+        let target = bits.decode().expect("a draft that is mined has valid bits");
+        let header = (0..=u32::MAX)
+            .map(|nonce| header.with_nonce(nonce))
+            .find(|header| target.is_met_by(&header.id()) == self.wins)
+            .expect("an easy target");
+        let bytes = [&header.as_bytes()[..], &body_of(transactions)].concat();
+        Block { header, height, bytes }
+    }
 }
 
-/// A chain file of regtest's blocks, one run for each of `dumps`.
-pub fn block_file(dumps: &[Vec<Vec<u8>>]) -> Shared {
-    block_file_how(dumps, How::PLAIN)
+/// What a coinbase commits to: the tree of the witness ids behind it, and its own witness.
+pub fn commitment(rest: &[Tx], nonce: &[Vec<u8>]) -> [u8; 32] {
+    let mut ids = vec![Hash256::ZERO];
+    ids.extend(rest.iter().map(Tx::witness_id));
+    let root = oracle::merkle_root(&ids);
+    let nonce = nonce.first().map_or(&[][..], Vec::as_slice);
+    *oracle::digest(HashFunction::Sha256d, &[root.as_bytes(), nonce].concat()).as_bytes()
 }
 
-pub fn block_file_how(dumps: &[Vec<Vec<u8>>], how: How) -> Shared {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = Shared::default();
-    for blocks in dumps {
-        let path = write(folder.path(), "blk00000.dat", &dump(blocks));
-        append_blocks(&[path], how, &file).0.expect("a judgement");
+/// The count of the transactions, and each.
+pub fn body_of(transactions: &[Tx]) -> Vec<u8> {
+    let mut body = serialize(&VarInt(transactions.len() as u64));
+    transactions.iter().for_each(|transaction| body.extend(transaction.bytes()));
+    body
+}
+
+/// A block file of regtest.
+pub fn block_file<'b>(blocks: impl IntoIterator<Item = &'b Block>) -> Vec<u8> {
+    let mut file = Vec::new();
+    for block in blocks {
+        put_block_record(&mut file, Network::Regtest.magic(), &block.bytes);
     }
     file
 }
 
-pub fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, bytes).expect("a file");
-    path
-}
-
-/// Opens a chain file of blocks.
-pub fn open(bytes: &[u8]) -> Result<LoadedBlocks, ChainFileError> {
-    LoadedBlocks::open(Box::new(MemoryStorage { bytes: bytes.to_vec() }), |_| Ok(()))
-}
-
-/// All blocks of the best branch of a file, genesis first, as it gives them back.
-pub fn best_branch(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let LoadedBlocks { mut store, tree } = open(bytes).expect("a chain file");
-    let mut numbers: Vec<_> =
-        std::iter::successors(Some(store.tip()), |number| tree.parent(*number)).collect();
-    numbers.reverse();
-    let body = |number| store.body(number, tree.block(number)).expect("a body");
-    numbers.into_iter().map(body).collect()
-}
-
-/// The blocks of a sound block file, framed by the lengths alone.
-pub fn blocks_of(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let (mut rest, mut blocks) = (bytes, Vec::new());
-    while let Some((head, behind)) = rest.split_first_chunk::<8>() {
-        let len = u32::from_le_bytes(*head.last_chunk().expect("four bytes"));
-        let (block, behind) = behind.split_at(len as usize);
-        assert!(Block::parse(block).is_ok());
-        blocks.push(block.to_vec());
-        rest = behind;
+/// Options that judge blocks of `network`, or of the network that the input shows.
+pub fn options(network: Option<Network>, way: &Way) -> BlockOptions {
+    BlockOptions {
+        headers: Options {
+            network: network.map(Params::of),
+            activation_heights: Vec::new(),
+            start_height: None,
+            now: NOW,
+            batch: way.batch,
+            overlap: way.overlap,
+            rejections_max: 10_000,
+        },
+        threads: way.threads,
+        commit_bytes: LedgerOptions::COMMIT_BYTES,
     }
-    blocks
+}
+
+/// The judgement on files, on the backend of `way`.
+pub fn judge_files(paths: &[PathBuf], options: &BlockOptions, way: &Way) -> Validation {
+    let cpu = way.cpu();
+    let backend: &dyn Backend = if way.reference { &Reference } else { &cpu };
+    judge_files_on(backend, paths, options).expect("a judgement")
+}
+
+pub fn judge_files_on(
+    backend: &dyn Backend,
+    paths: &[PathBuf],
+    options: &BlockOptions,
+) -> Result<Validation, Error> {
+    let progress = Arc::new(Progress::default());
+    let inputs = Inputs::open(paths, None, Arc::clone(&progress))?;
+    validate_blocks(inputs, backend, options, &progress, None)
+}
+
+/// Writes files in this order into a folder of their own.
+pub fn written(files: &[impl AsRef<[u8]>]) -> (tempfile::TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |(index, bytes): (usize, &_)| {
+        let path = folder.path().join(format!("blk{index:05}.dat"));
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    };
+    let paths = files.iter().enumerate().map(write).collect();
+    (folder, paths)
+}
+
+/// A chain of blocks, on which another is tried.
+pub struct Stage {
+    pub trunk: Vec<Block>,
+    /// Soft forks that are moved.
+    pub activation: Vec<(String, u32)>,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With soft forks moved.
+    pub fn with(activation: &[(&str, u32)]) -> Self {
+        let mut trunk = Vec::new();
+        let mut last = Block::genesis();
+        for _ in 1..HEIGHT {
+            last = last.child();
+            trunk.push(last.clone());
+        }
+        let activation = activation.iter().map(|(name, at)| ((*name).into(), *at)).collect();
+        Self { trunk, activation }
+    }
+
+    pub fn parent(&self) -> &Block {
+        &self.trunk[self.trunk.len() - 1]
+    }
+
+    pub fn draft(&self) -> Draft {
+        Draft::after(self.parent())
+    }
+
+    pub fn options(&self, way: &Way) -> BlockOptions {
+        let mut options = options(Some(Network::Regtest), way);
+        options.headers.activation_heights.clone_from(&self.activation);
+        options
+    }
+
+    /// The judgement on the trunk and these blocks, in one file.
+    pub fn judge<'b>(&'b self, blocks: impl IntoIterator<Item = &'b Block>) -> Validation {
+        let file = block_file(self.trunk.iter().chain(blocks));
+        self.judge_in(&[file], &Way::PLAIN)
+    }
+
+    /// The judgement on files.
+    pub fn judge_in(&self, files: &[impl AsRef<[u8]>], way: &Way) -> Validation {
+        let (_folder, paths) = written(files);
+        judge_files(&paths, &self.options(way), way)
+    }
+
+    /// The same as [`Stage::judge`], after every way of [`Way::EACH`] has led to it. Blocks of a megabyte go one
+    /// way alone: what batches and threads do does not depend on their sizes.
+    pub fn judge_each_way<'b>(&'b self, blocks: impl IntoIterator<Item = &'b Block>) -> Validation {
+        let file = [block_file(self.trunk.iter().chain(blocks))];
+        let first = self.judge_in(&file, &Way::PLAIN);
+        let ways = if file[0].len() > 200_000 { &[][..] } else { &Way::EACH[1..] };
+        for way in ways {
+            assert_eq!(summary(&self.judge_in(&file, way)), summary(&first), "{way:?}");
+        }
+        first
+    }
+
+    pub fn accepts(&self, what: &str, block: &Block) {
+        let child = block.child();
+        let validation = self.judge_each_way([block, &child]);
+        assert_eq!(faults(&validation), [], "{what}");
+        assert_eq!(tip(&validation), (HEIGHT + 1, child.id()), "{what}");
+    }
+
+    /// Gives the evidence.
+    pub fn rejects(&self, what: &str, block: &Block, rule: Rule, tx: Option<u32>) -> Violation {
+        let child = block.child();
+        let validation = self.judge_each_way([block, &child]);
+        let mut expected = vec![(rule.id(), Some(HEIGHT), tx)];
+        if !rule.is_mutation() {
+            expected.push((Rule::BadPrevBlk.id(), Some(HEIGHT + 1), None));
+        }
+        assert_eq!(faults(&validation), expected, "{what}");
+        assert_eq!(tip(&validation), (HEIGHT - 1, self.parent().id()), "{what}");
+        let outcome = validation.outcome.expect("an outcome");
+        assert_eq!(outcome.blocks.unconnected, u64::from(rule.is_mutation()), "{what}");
+        outcome.rejections[0].violation
+    }
 }

@@ -410,7 +410,7 @@ impl Way {
         Self { threads: 2, overlap: true, ..Self::PLAIN },
     ];
 
-    fn cpu(&self) -> Cpu {
+    pub fn cpu(&self) -> Cpu {
         Cpu::new(self.threads).expect("threads")
     }
 

@@ -29,6 +29,10 @@ use super::streams::Jobs;
 
 const LANES: usize = 8;
 
+/// What each lane adds to the first nonce of eight.
+#[cfg(feature = "mine")]
+const NONCES: [u32; LANES] = [0, 1, 2, 3, 4, 5, 6, 7];
+
 /// Messages left over that are hashed sooner one by one than with most lanes idle.
 const FEW: usize = 2;
 
@@ -73,10 +77,10 @@ impl Kernels for Avx2 {
         for _ in 0..count / LANES as u64 {
             // SAFETY: as above.
             let tops = unsafe { top_words(midstate, nonce) };
-            if let Some(hit) = (0u32..).zip(tops).find(|(_, found)| *found <= top) {
-                return Some(nonce + hit.0);
+            if let Some(lane) = tops.iter().position(|found| *found <= top) {
+                return Some(nonce + NONCES[lane]);
             }
-            nonce = nonce.wrapping_add(LANES as u32);
+            nonce = nonce.wrapping_add(NONCES[LANES - 1]).wrapping_add(1);
         }
         Portable.search(midstate, top, nonce, count % LANES as u64)
     }
@@ -339,7 +343,7 @@ fn compress_runs(states: &mut [State; LANES], runs: [&[[u8; BLOCK]]; LANES]) {
 #[cfg(feature = "mine")]
 #[target_feature(enable = "avx2")]
 fn top_words(midstate: &Midstate, nonce: u32) -> [u32; LANES] {
-    let nonces: [u32; LANES] = from_fn(|lane| nonce.wrapping_add(lane as u32).swap_bytes());
+    let nonces = NONCES.map(|lane| nonce.wrapping_add(lane).swap_bytes());
     // SAFETY: eight nonces, read at any alignment.
     let nonces = unsafe { _mm256_loadu_si256(nonces.as_ptr().cast()) };
     let [w0, w1, w2] = midstate.tail;

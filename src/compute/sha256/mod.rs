@@ -4,6 +4,8 @@
 //! has a file of its own, and all give the same answers. What is called here is always many
 //! messages at once, because the gain lies in hashing several of them side by side.
 
+#[cfg(target_arch = "aarch64")]
+mod armv8;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod block;
@@ -32,6 +34,8 @@ enum Kind {
     ShaNi(shani::ShaNi),
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2),
+    #[cfg(target_arch = "aarch64")]
+    ArmV8(armv8::ArmV8),
 }
 
 /// What an instruction set does. Slices that belong together are of one length.
@@ -93,6 +97,9 @@ impl Platform {
     /// Two messages at a time with the SHA-2 instructions of ARMv8.
     #[must_use]
     pub fn armv8() -> Option<Self> {
+        #[cfg(target_arch = "aarch64")]
+        return armv8::ArmV8::detect().map(|proof| Self(Kind::ArmV8(proof)));
+        #[cfg(not(target_arch = "aarch64"))]
         None
     }
 
@@ -105,6 +112,8 @@ impl Platform {
             Kind::ShaNi(_) => "SHA-NI",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Kind::ArmV8(_) => "ARMv8 SHA-2",
         }
     }
 
@@ -115,6 +124,8 @@ impl Platform {
             Kind::ShaNi(kernels) => kernels,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(kernels) => kernels,
+            #[cfg(target_arch = "aarch64")]
+            Kind::ArmV8(kernels) => kernels,
         }
     }
 

@@ -288,6 +288,14 @@ mod search {
             let job = SearchJob { header, target: none, first, last: first + 40 };
             assert_eq!(answer(platform, &job), None);
         }
+        // The very last nonce is a candidate, and loses.
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&top(&header, u32::MAX).to_be_bytes());
+        let target = Target::from_be_bytes(bytes);
+        for first in [u32::MAX, u32::MAX - 1] {
+            let job = SearchJob { header, target, first, last: u32::MAX };
+            answer(platform, &job);
+        }
     }
 
     /// Block 100000 of Bitcoin's main network.
