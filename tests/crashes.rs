@@ -220,10 +220,12 @@ mod killed {
     use std::thread::sleep;
     use std::time::Duration;
 
+    use blockmill::bitcoin::LoadedBlocks;
     use blockmill::chain::file::FileStorage;
     use blockmill::ledger::generate::{Options, Progress, generate};
     use blockmill::ledger::{Account, LoadedLedger};
 
+    use super::common::mined;
     use super::common::program::{blockmill, run};
     use super::*;
 
@@ -250,13 +252,25 @@ mod killed {
         tip.lineage().map(|block| (block.height().into(), block.id().to_string())).collect()
     }
 
+    /// The same of a chain file of Bitcoin's blocks.
+    fn best_blocks(file: &Path) -> HashMap<u64, String> {
+        let storage = FileStorage::open_for_reading(file).expect("the file is there");
+        let loaded = LoadedBlocks::open(Box::new(storage), |_| Ok(())).expect("a sound file");
+        let tip = loaded.tree.block(loaded.store.tip());
+        tip.lineage().map(|block| (block.height().into(), block.id().to_string())).collect()
+    }
+
     /// Whether every acknowledged block is on the best branch of the file. How many there were.
     fn all_are_there(acks: &Path, file: &Path) -> usize {
+        all_are_on(acks, || best_branch(file))
+    }
+
+    fn all_are_on(acks: &Path, branch: impl FnOnce() -> HashMap<u64, String>) -> usize {
         let acks = fs::read_to_string(acks).unwrap_or_default();
         if acks.is_empty() {
             return 0;
         }
-        let branch = best_branch(file);
+        let branch = branch();
         for line in acks.lines() {
             let ack: serde_json::Value = serde_json::from_str(line).expect("a whole line");
             let height = ack["height"].as_u64().expect("a height");
@@ -329,6 +343,43 @@ mod killed {
         all_are_there(&acks, &file);
         assert_eq!(best_branch(&file).get(&300), Some(&made.tip.to_string()));
         // Again, and nothing changes.
+        let before = fs::read(&file).expect("a file");
+        assert_eq!(run(&mut command(), b"").code, 0);
+        assert!(fs::read(&file).expect("a file") == before);
+    }
+
+    #[test]
+    fn a_killed_validation_of_bitcoin_s_blocks_goes_on_where_it_stopped() {
+        let mut rng = seeded();
+        let folder = tempfile::tempdir().expect("a folder");
+        let chain = mined::from_genesis(400);
+        let side = mined::extend(&chain[100], 100, 40, 1);
+        let mut mixed = [chain.clone(), side].concat();
+        // As a node downloads them: not quite in order.
+        mixed[1..].chunks_mut(9).for_each(<[_]>::reverse);
+        fs::write(folder.path().join("blk00000.dat"), mined::dump(&mixed)).expect("a file");
+        let command = || {
+            let mut validate = blockmill(folder.path());
+            validate.args(["validate", "blk00000.dat", "--to", "c", "--acks", "acks"]);
+            validate.args(["--backend", "cpu", "--commit-bytes", "2000", "--batch", "5"]);
+            validate
+        };
+        let (file, acks) = (folder.path().join("c"), folder.path().join("acks"));
+        let (mut kills, mut most) = (0, 0);
+        while kills < KILLS / 2 {
+            let moment = Duration::from_micros(rng.random_range(1_000..80_000));
+            kills += usize::from(kill_after(&mut command(), moment));
+            most = most.max(all_are_on(&acks, || best_blocks(&file)));
+            if file.exists() && best_blocks(&file).len() > 400 {
+                fs::remove_file(&file).expect("a file");
+                let _ = fs::remove_file(&acks);
+            }
+        }
+        println!("at most {most} acknowledgements before the end");
+        let ran = run(&mut command(), b"");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        all_are_on(&acks, || best_blocks(&file));
+        assert!(mined::best_branch(&fs::read(&file).expect("a file")) == chain);
         let before = fs::read(&file).expect("a file");
         assert_eq!(run(&mut command(), b"").code, 0);
         assert!(fs::read(&file).expect("a file") == before);

@@ -11,6 +11,7 @@ use common::chain::{dump, extend, from_genesis};
 use common::chain_file::header_file;
 #[cfg(feature = "mine")]
 use common::chain_file::{ledger_file, small_ledger, up_to_the_side_branch};
+use common::mined;
 use serde_json::Value;
 
 #[test]
@@ -52,6 +53,25 @@ fn chain_file_of_headers() {
     assert_is(&bytes, "golden-headers.bmchain");
 }
 
+/// The blocks of a chain file with a reorganisation in it, in the order in which it took them.
+fn golden_blocks() -> [Vec<Vec<u8>>; 2] {
+    let chain = mined::from_genesis(9);
+    let branch = [chain[..6].to_vec(), mined::extend(&chain[5], 5, 7, 1)].concat();
+    [chain, branch]
+}
+
+/// A chain file of Bitcoin's blocks, and one from the time when none of them stood in columns.
+#[test]
+fn chain_file_of_blocks() {
+    let dumps = golden_blocks();
+    assert_is(&mined::block_file(&dumps).bytes(), "golden-blocks.bmchain");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    for name in ["golden-blocks.bmchain", "golden-blocks-plain.bmchain"] {
+        let bytes = std::fs::read(folder.join(name)).expect("a fixture");
+        assert!(mined::best_branch(&bytes) == dumps[1], "{name}");
+    }
+}
+
 /// A chain file of a ledger with everything in it, a reorganisation included.
 #[cfg(feature = "mine")]
 #[test]
@@ -65,9 +85,12 @@ fn chain_file_of_a_ledger() {
 #[test]
 fn golden_chain_files_open_and_check() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    for (name, height, reorganisations) in
-        [("golden-headers.bmchain", 16, 1), ("golden-ledger.bmchain", 6, 1)]
-    {
+    for (name, height, reorganisations) in [
+        ("golden-headers.bmchain", 16, 1),
+        ("golden-blocks.bmchain", 12, 1),
+        ("golden-blocks-plain.bmchain", 12, 1),
+        ("golden-ledger.bmchain", 6, 1),
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_blockmill"))
             .args(["chain", "check", "--format", "json"])
             .arg(folder.join(name))

@@ -288,6 +288,16 @@ impl<'a> Transaction<'a> {
         (0..count).map(move |_| prefixed(&mut reader))
     }
 
+    /// The items of each input's witness; nothing at all if it comes without witnesses.
+    pub fn witnesses(&self) -> impl ExactSizeIterator<Item = Vec<&'a [u8]>> + use<'a> {
+        let mut reader = self.reader(self.witnesses_at);
+        let count = if self.has_witness() { self.inputs().len() } else { 0 };
+        (0..count).map(move |_| {
+            let items = reader.compact_size().expect(PARSED);
+            (0..items).map(|_| prefixed(&mut reader)).collect()
+        })
+    }
+
     /// Whether it is a coinbase: one input that spends nothing.  (Bitcoin Core: `IsCoinBase`.)
     #[must_use]
     pub const fn is_coinbase(&self) -> bool {

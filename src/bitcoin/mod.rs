@@ -15,6 +15,7 @@ pub use body_rules::{
     BLOCK_WEIGHT_MAX, BlockContext, BodyRules, LOCK_TIME_THRESHOLD, MONEY_MAX, SIGOPS_COST_MAX,
     WITNESS_SCALE, check_transaction, claimed_height,
 };
+pub(crate) use chain::Packer;
 pub use chain::{
     BlockEvent, BlockStore, HeaderStore, LoadedBlocks, LoadedHeaders, StoredBlock, params_of_head,
 };

@@ -1,7 +1,8 @@
 //! The stage that judges the bodies of Bitcoin's blocks: encoding, Merkle root, shape, context, witnesses.
 //!
 //! Many blocks at a time: the ids of all transactions of a batch go to the backend together, those with and
-//! those without witnesses, and so do all trees. The verdict on a block is that of the block alone.
+//! those without witnesses, and so do all trees. The verdict on a block is that of the block alone. What is
+//! sound is packed here for the chain file, if there is one: many blocks at a time as well.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -9,7 +10,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::bitcoin::{Block, BlockContext, BodyRules, HeaderRules, Params, Transaction};
+use crate::bitcoin::{Block, BlockContext, BodyRules, HeaderRules, Packer, Params, Transaction};
 use crate::chain::{Body, Candidate, HeaderRules as _};
 use crate::compute::Backend;
 use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees, merkle_root, sha256d};
@@ -21,11 +22,13 @@ use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task};
 pub(super) struct BodyJudge<'a> {
     params: &'a Params,
     backend: &'a dyn Backend,
+    /// Whether sound bodies are packed for the chain file.
+    packs: bool,
 }
 
 impl<'a> BodyJudge<'a> {
-    pub(super) const fn new(params: &'a Params, backend: &'a dyn Backend) -> Self {
-        Self { params, backend }
+    pub(super) const fn new(params: &'a Params, backend: &'a dyn Backend, packs: bool) -> Self {
+        Self { params, backend, packs }
     }
 }
 
@@ -33,14 +36,16 @@ impl JudgeBodies<BlockContext> for BodyJudge<'_> {
     fn judge(&mut self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody> {
         let tasks: Vec<_> = bodies.iter().map(|body| (&body.task, &body.bytes[..])).collect();
         let verdicts = self.judge_all(&tasks);
-        let judged = bodies.into_iter().zip(verdicts);
-        judged
-            .map(|(ReadBody { task, bytes }, verdict)| JudgedBody {
-                body: task.body,
-                bytes,
-                verdict,
-            })
-            .collect()
+        let judged = bodies.into_par_iter().zip(verdicts);
+        let judged = judged.map_init(
+            || self.packs.then(Packer::new),
+            |packer, (ReadBody { task, bytes }, verdict)| {
+                let packer = packer.as_mut().filter(|_| verdict.is_ok());
+                let packed = packer.map(|packer| packer.pack(&bytes));
+                JudgedBody { body: task.body, bytes, packed, verdict }
+            },
+        );
+        judged.collect()
     }
 }
 
@@ -73,7 +78,7 @@ pub fn judge_blocks(
         .collect();
     let bytes = blocks.iter().map(|(bytes, _)| *bytes);
     let judged: Vec<_> = tasks.iter().map(|(_, task)| task).zip(bytes).collect();
-    let verdicts = BodyJudge::new(params, backend).judge_all(&judged);
+    let verdicts = BodyJudge::new(params, backend, false).judge_all(&judged);
     tasks.iter().zip(verdicts).map(|((alone, _), verdict)| alone.and(verdict)).collect()
 }
 

@@ -130,8 +130,8 @@ impl<'a> family::Family for BlockFamily<'a> {
 
     const HAS_STATE: bool = false;
 
-    fn judge(&self) -> BodyJudge<'a> {
-        BodyJudge::new(self.params, self.backend)
+    fn judge(&self, packs: bool) -> BodyJudge<'a> {
+        BodyJudge::new(self.params, self.backend, packs)
     }
 
     fn context(&self, block: Option<Ancestor<'_>>) -> BlockContext {
@@ -160,9 +160,13 @@ impl<'a> family::Family for BlockFamily<'a> {
         store: &mut BlockStore,
         number: u32,
         bytes: &[u8],
+        packed: Option<&[u8]>,
         parent: Ancestor<'_>,
     ) -> Result<(), ChainFileError> {
-        store.append(number, bytes, parent.time())
+        match packed {
+            Some(packed) => store.append_packed(number, bytes, packed, parent.time()),
+            None => store.append(number, bytes, parent.time()),
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub fn check_blocks(
     let head = FileHead::of(&storage).map_err(failed)?;
     let params = bitcoin::params_of_head(&head).map_err(failed)?;
     let pool = thread_pool(threads)?;
-    let mut waiting = Waiting::new(block_bodies::BodyJudge::new(&params, backend));
+    let mut waiting = Waiting::new(block_bodies::BodyJudge::new(&params, backend, false));
     let loaded = LoadedBlocks::open(storage, |event| match event {
         BlockEvent::Block(block) => {
             waiting.push(block.height, block.offset, block.id, block.bytes, block.context);

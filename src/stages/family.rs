@@ -19,8 +19,8 @@ pub(super) trait Family {
     /// Whether a block must be undone before one beside it can be applied.
     const HAS_STATE: bool;
 
-    /// A judge of bodies.
-    fn judge(&self) -> Self::Judge;
+    /// A judge of bodies; with `packs` one that also packs sound ones for the chain file.
+    fn judge(&self, packs: bool) -> Self::Judge;
 
     /// What the rules must know of the blocks before `block`, which may connect to nothing.
     fn context(&self, block: Option<Ancestor<'_>>) -> Self::Context;
@@ -45,12 +45,14 @@ pub(super) trait Family {
         after: bool,
     ) -> Result<Vec<u8>, ChainFileError>;
 
-    /// Appends a sound block to the chain file, whose tip is its parent.
+    /// Appends a sound block to the chain file, whose tip is its parent. `packed` is what the judge has made
+    /// of it, if it was asked to.
     fn append(
         &self,
         store: &mut Self::Store,
         number: u32,
         bytes: &[u8],
+        packed: Option<&[u8]>,
         parent: Ancestor<'_>,
     ) -> Result<(), ChainFileError>;
 }
@@ -106,5 +108,7 @@ pub(super) struct ReadBody<C> {
 pub(super) struct JudgedBody {
     pub(super) body: Body,
     pub(super) bytes: Vec<u8>,
+    /// What the chain file will hold of it, where that needs nothing but its own bytes.
+    pub(super) packed: Option<Vec<u8>>,
     pub(super) verdict: Result<(), Violation>,
 }

@@ -150,7 +150,7 @@ impl<F: Family> Follower<'_, '_, F> {
             bodies.push(body);
         }
         let mut goes_on = true;
-        self.judge_bodies(&bodies, |judge, judged| {
+        self.judge_bodies(&bodies, self.sink.is_some(), |judge, judged| {
             goes_on = judge.connect(judged)?;
             Ok(goes_on)
         })?;
@@ -164,10 +164,12 @@ impl<F: Family> Follower<'_, '_, F> {
         Task { body: *body, id: self.tree.id(body.block), known, context }
     }
 
-    /// Judges bodies by their own bytes, and gives each to `take` until it wants no more.
+    /// Judges bodies by their own bytes, and gives each to `take` until it wants no more; with `packs`, as the
+    /// chain file will hold it.
     fn judge_bodies(
         &mut self,
         bodies: &[Body],
+        packs: bool,
         mut take: impl FnMut(&mut Self, JudgedBody) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         let mut busy = self.busy;
@@ -182,7 +184,7 @@ impl<F: Family> Follower<'_, '_, F> {
         let mut reader = self.bodies.reader();
         let mut tasks = tasks.into_iter();
         let (batch_max, pool) = (self.batch.max(1), Arc::clone(&self.pool));
-        let mut body_judge = self.family.judge();
+        let mut body_judge = self.family.judge(packs);
         let overlap = Overlap { overlap: self.overlap, queue: 0 };
         let result = pipeline::run(
             overlap,
@@ -209,10 +211,10 @@ impl<F: Family> Follower<'_, '_, F> {
         let block = judged.body.block;
         let mut candidate = Some(judged);
         let mut reader = self.bodies.reader();
-        while let Some(JudgedBody { body, bytes, verdict }) = candidate.take() {
+        while let Some(JudgedBody { body, bytes, packed, verdict }) = candidate.take() {
             self.tree.judged(&body, verdict);
             if verdict.is_ok() {
-                return self.apply(&body, &bytes);
+                return self.apply(&body, &bytes, packed.as_deref());
             }
             // A header may have another body that fits it; nearly none has.
             candidate = self.other_body(block, &mut reader)?;
@@ -220,14 +222,14 @@ impl<F: Family> Follower<'_, '_, F> {
         Ok(false)
     }
 
-    fn apply(&mut self, body: &Body, bytes: &[u8]) -> Result<bool, Error> {
+    fn apply(&mut self, body: &Body, bytes: &[u8], packed: Option<&[u8]>) -> Result<bool, Error> {
         if let Err(violation) = self.apply_to_state(body.block, bytes) {
             self.tree.judged(body, Err(violation));
             return Ok(false);
         }
         self.progress.height.store(u64::from(body.height.unwrap_or(0)), Relaxed);
         let Some(sink) = &mut self.sink else { return Ok(true) };
-        sink.connected(body.block, bytes, &self.family, &self.tree, self.bodies)?;
+        sink.connected(body.block, bytes, packed, &self.family, &self.tree, self.bodies)?;
         Ok(true)
     }
 
@@ -245,7 +247,7 @@ impl<F: Family> Follower<'_, '_, F> {
         let Some(sink) = &mut self.sink else { return Ok(()) };
         // A file that kept only the first half of a reorganisation has less work than the branch that
         // it took back.
-        sink.connected(block, &bytes, &self.family, &self.tree, self.bodies)?;
+        sink.connected(block, &bytes, None, &self.family, &self.tree, self.bodies)?;
         if F::HAS_STATE && sink.tip() != block {
             // Read again later on, it would need the state of its place.
             sink.reconnected.insert(block, bytes);
@@ -270,7 +272,7 @@ impl<F: Family> Follower<'_, '_, F> {
         let task = self.task(&body, Known::Nothing);
         let bytes = read_body(reader, &body, task.id)?;
         let read = ReadBody { task, bytes };
-        let mut body_judge = self.family.judge();
+        let mut body_judge = self.family.judge(false);
         self.stopped()?;
         Ok(self.pool.install(|| body_judge.judge(vec![read])).pop())
     }
@@ -279,7 +281,7 @@ impl<F: Family> Follower<'_, '_, F> {
     fn judge_the_rest(&mut self) -> Result<(), Error> {
         let rest = self.tree.unjudged();
         for segment in rest.chunks(SEGMENT) {
-            self.judge_bodies(segment, |judge, judged| {
+            self.judge_bodies(segment, false, |judge, judged| {
                 judge.tree.judged(&judged.body, judged.verdict);
                 Ok(true)
             })?;
@@ -335,15 +337,16 @@ impl<'a, F: Family> Sink<'a, F> {
         &mut self,
         block: u32,
         bytes: &[u8],
+        packed: Option<&[u8]>,
         family: &F,
         tree: &BlockTree<F::Rules>,
         bodies: &Bodies,
     ) -> Result<(), Error> {
         let tip = self.tip();
         if tree.parent(block) == Some(tip) {
-            self.append(block, bytes, family, tree)?;
+            self.append(block, bytes, packed, family, tree)?;
         } else if tree.work(block) > tree.work(tip) {
-            self.reorganise(block, bytes, family, tree, bodies)?;
+            self.reorganise(block, bytes, packed, family, tree, bodies)?;
         }
         if self.file().len() - self.committed_len >= self.commit_bytes {
             self.commit(tree)?;
@@ -355,6 +358,7 @@ impl<'a, F: Family> Sink<'a, F> {
         &mut self,
         block: u32,
         bytes: &[u8],
+        packed: Option<&[u8]>,
         family: &F,
         tree: &BlockTree<F::Rules>,
         bodies: &Bodies,
@@ -371,18 +375,18 @@ impl<'a, F: Family> Sink<'a, F> {
         let mut reader = bodies.reader();
         for number in forth {
             if number == block {
-                self.append(number, bytes, family, tree)?;
+                self.append(number, bytes, packed, family, tree)?;
             } else if let Some(known) = self.reconnected.remove(&number) {
-                self.append(number, &known, family, tree)?;
+                self.append(number, &known, None, family, tree)?;
             } else if !F::HAS_STATE && self.store.holds(number) {
                 let (block, rules) = (tree.block(number), tree.rules());
                 let known = family.stored_body(&mut self.store, number, block, rules, false);
                 let known = known.map_err(|source| self.error(source))?;
-                self.append(number, &known, family, tree)?;
+                self.append(number, &known, None, family, tree)?;
             } else {
                 let body = tree.body(number).expect("a connected block has a body");
                 let bytes = read_body(&mut reader, &body, tree.id(number))?;
-                self.append(number, &bytes, family, tree)?;
+                self.append(number, &bytes, None, family, tree)?;
             }
         }
         self.reconnected.clear();
@@ -394,11 +398,12 @@ impl<'a, F: Family> Sink<'a, F> {
         &mut self,
         number: u32,
         bytes: &[u8],
+        packed: Option<&[u8]>,
         family: &F,
         tree: &BlockTree<F::Rules>,
     ) -> Result<(), Error> {
         let parent = tree.block(number).parent().expect("genesis is never appended");
-        let appended = family.append(&mut self.store, number, bytes, parent);
+        let appended = family.append(&mut self.store, number, bytes, packed, parent);
         appended.map_err(|source| self.error(source))
     }
 

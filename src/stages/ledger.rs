@@ -180,7 +180,8 @@ impl<'a> family::Family for LedgerFamily<'a> {
 
     const HAS_STATE: bool = true;
 
-    fn judge(&self) -> BodyJudge<'a> {
+    /// What a file holds of a block depends on the blocks before it: nothing is packed beforehand.
+    fn judge(&self, _: bool) -> BodyJudge<'a> {
         BodyJudge::new(self.params, self.backend)
     }
 
@@ -215,6 +216,7 @@ impl<'a> family::Family for LedgerFamily<'a> {
         store: &mut LedgerStore,
         number: u32,
         bytes: &[u8],
+        _: Option<&[u8]>,
         parent: Ancestor<'_>,
     ) -> Result<(), ChainFileError> {
         store.append(number, &Block::decode_again(bytes), parent.time())

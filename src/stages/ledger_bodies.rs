@@ -71,6 +71,7 @@ impl JudgeBodies<()> for BodyJudge<'_> {
             .map(|(ReadBody { task, bytes }, verdict)| JudgedBody {
                 body: task.body,
                 bytes,
+                packed: None,
                 verdict,
             })
             .collect()

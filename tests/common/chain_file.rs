@@ -269,6 +269,32 @@ pub fn with_frame(bytes: &[u8], kind: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The file with another payload in the place of a frame's, all checksums and digests made right: what a
+/// writer may have written who means harm. The tip is the one that was committed.
+pub fn with_payload(bytes: &[u8], index: usize, payload: &[u8]) -> Vec<u8> {
+    let Anatomy { slots: [a, b], frames } = dissect(bytes);
+    let last = if a.sequence > b.sequence { a } else { b };
+    let mut out = bytes[..FRAMES].to_vec();
+    let mut digest: [u8; 32] = Sha256::digest(&bytes[..PAGE]).into();
+    for (at, (_, kind, found)) in frames.iter().enumerate() {
+        let payload = if at == index { payload } else { found };
+        let mut frame = vec![*kind];
+        frame.extend(u32::try_from(payload.len()).expect("short").to_le_bytes());
+        let covered = [&digest[..], &frame, payload].concat();
+        frame.extend(crc32c::crc32c(&covered).to_le_bytes());
+        frame.extend(payload);
+        digest = Sha256::digest([&digest[..], &frame].concat()).into();
+        out.extend(frame);
+    }
+    for more in 1..=2 {
+        let len = out.len() as u64;
+        let slot = Slot { sequence: last.sequence + more, len, digest, ..last.clone() };
+        let at = SLOTS[(slot.sequence % 2) as usize];
+        out[at..at + PAGE].copy_from_slice(&slot.encode());
+    }
+    out
+}
+
 /// A generated ledger as its dump.
 #[cfg(feature = "mine")]
 pub fn generated(options: &ledger::generate::Options) -> Vec<u8> {

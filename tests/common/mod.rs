@@ -13,6 +13,7 @@ pub mod faulty;
 pub mod judge;
 pub mod ledger;
 pub mod messages;
+pub mod mined;
 pub mod oracle;
 pub mod program;
 #[cfg(feature = "mine")]

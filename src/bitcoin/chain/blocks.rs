@@ -1,40 +1,23 @@
 //! Bitcoin's blocks in a chain file: read back into a tree, and appended to.
 //!
-//! Previous id, height, bits and Merkle root of a header are not there: they follow from the headers before
-//! and from the transactions. The transactions stand there byte by byte, compressed. Genesis is not there;
-//! it follows from the network.
-//!
-//! # Block
-//!
-//! Numbers marked *v* are of varying size (see [`crate::wire`]), the others little-endian.
-//!
-//! | field | bytes |
-//! |---|---|
-//! | version | 4 |
-//! | time | v, zigzag; difference to the parent's |
-//! | nonce | 4 |
-//! | length | v; of the transactions: all bytes of the block behind its header |
-//! | transactions | a zstd frame (RFC 8878), up to the end |
+//! [`super::body`] says what a frame holds of a block. Genesis is not there; it follows from the network.
 
-use rayon::prelude::*;
-
-use crate::bitcoin::difficulty::{Required, required_bits};
-use crate::bitcoin::{Block, BlockContext, HeaderRules, Params, genesis_block};
+use crate::bitcoin::{BlockContext, HeaderRules, Params, genesis_block};
 use crate::chain::file::{
     AnyStorage, BranchFile, ChainFile, ChainFileError, FileHead, FileLevel, Frame, FrameType,
     leading_count,
 };
 use crate::chain::{Ancestor, BlockTree, HeaderTree, Start};
-use crate::primitives::{Hash256, Header};
-use crate::wire::{Fault, Malformed, Reader, put_varint, put_zigzag};
+use crate::primitives::Hash256;
 
+use super::body::{Packer, Unpacked, claimed_len, decode, encode, header_of};
 use super::params::{file_head, params_at_level};
 
-/// The longest block that is read, in bytes: no sound one is longer than its weight.
-const BLOCK_LEN_MAX: usize = 4_000_000;
+/// How many bytes of payloads and blocks are read ahead and unpacked at a time, unless one block has more.
+const AHEAD_BYTES: usize = 16 << 20;
 
-/// How hard zstd tries: its own default.
-const COMPRESSION_LEVEL: i32 = 3;
+/// And how many blocks.
+const AHEAD_BLOCKS: usize = 1 << 12;
 
 /// What a chain file holds, read whole.
 pub struct LoadedBlocks {
@@ -99,13 +82,18 @@ impl LoadedBlocks {
         mut inspect: impl FnMut(BlockEvent<'_>) -> Result<(), ChainFileError>,
     ) -> Result<Self, ChainFileError> {
         let mut loading: Option<Loading> = None;
-        let file = ChainFile::open(storage, |_, head, offset, frame| {
+        let opened = ChainFile::open(storage, |_, head, offset, frame| {
             let loading = match &mut loading {
                 Some(loading) => loading,
                 none => none.insert(Loading::new(head)?),
             };
             loading.take(offset, frame, &mut inspect)
-        })?;
+        });
+        // Blocks that wait come before whatever ended the reading.
+        if let Some(loading) = &mut loading {
+            loading.catch_up(&mut inspect)?;
+        }
+        let file = opened?;
         let loading = match loading {
             Some(loading) => loading,
             None => Loading::new(file.head())?,
@@ -122,14 +110,25 @@ struct Loading {
     tree: HeaderTree<HeaderRules>,
     offsets: Vec<Option<u64>>,
     tip: u32,
+    /// Payloads of blocks that wait to be unpacked together, and the offsets of their frames.
+    ahead: Vec<Vec<u8>>,
+    ahead_offsets: Vec<u64>,
+    /// How long both they and their blocks are.
+    ahead_bytes: usize,
 }
 
 impl Loading {
     fn new(head: &FileHead) -> Result<Self, ChainFileError> {
         // What was accepted once stays accepted, whatever the clock says today.
         let rules = HeaderRules::new(params_at_level(head, FileLevel::Blocks)?, u64::MAX);
-        let tree = HeaderTree::new(rules, Start::Genesis, 0);
-        Ok(Self { tree, offsets: vec![None], tip: BlockTree::<HeaderRules>::START })
+        Ok(Self {
+            tree: HeaderTree::new(rules, Start::Genesis, 0),
+            offsets: vec![None],
+            tip: BlockTree::<HeaderRules>::START,
+            ahead: Vec::new(),
+            ahead_offsets: Vec::new(),
+            ahead_bytes: 0,
+        })
     }
 
     fn take(
@@ -138,113 +137,70 @@ impl Loading {
         frame: &Frame<'_>,
         inspect: &mut impl FnMut(BlockEvent<'_>) -> Result<(), ChainFileError>,
     ) -> Result<(), ChainFileError> {
-        let height = self.tree.block(self.tip).height();
-        let damaged = |what: String| ChainFileError::Damaged { offset, height, what };
+        if frame.kind == FrameType::Block {
+            self.ahead_bytes += frame.payload.len() + claimed_len(frame.payload);
+            self.ahead.push(frame.payload.to_vec());
+            self.ahead_offsets.push(offset);
+            let is_enough = self.ahead_bytes >= AHEAD_BYTES || self.ahead.len() >= AHEAD_BLOCKS;
+            return if is_enough { self.catch_up(inspect) } else { Ok(()) };
+        }
+        self.catch_up(inspect)?;
         match frame.kind {
-            FrameType::Block => {
-                let parent = self.tree.block(self.tip);
-                let bytes = decode(frame.payload, self.tree.rules().params(), parent);
-                let bytes = bytes.map_err(damaged)?;
-                let header = header_of(&bytes);
-                let id = header.id();
-                let inserted = self.tree.insert_known(&header, id);
-                let node = inserted.map_err(|violation| {
-                    let (rule, found) = (violation.rule(), violation.found());
-                    damaged(format!("block {id} breaks {rule}: {found}"))
-                })?;
-                self.offsets.resize(self.offsets.len().max(node as usize + 1), None);
-                self.offsets[node as usize] = Some(offset);
-                self.tip = node;
-                let context = BlockContext::of(self.tree.block(node));
-                let block = StoredBlock { height: height + 1, id, bytes: &bytes, offset, context };
-                inspect(BlockEvent::Block(block))
-            }
             FrameType::TakeBack => {
                 let count = leading_count(frame);
                 for _ in 0..count {
                     let parent = self.tree.parent(self.tip);
-                    self.tip =
-                        parent.ok_or_else(|| damaged("genesis cannot be taken back".into()))?;
+                    let why = "genesis cannot be taken back";
+                    self.tip = parent.ok_or_else(|| self.damaged(offset, why.into()))?;
                 }
                 inspect(BlockEvent::TakenBack(count))
             }
-            FrameType::Headers => Err(damaged("headers without bodies in a file of blocks".into())),
-            FrameType::Unknown(_) => Ok(()),
+            FrameType::Headers => {
+                Err(self.damaged(offset, "headers without bodies in a file of blocks".into()))
+            }
+            FrameType::Block | FrameType::Unknown(_) => Ok(()),
         }
     }
-}
 
-fn header_of(bytes: &[u8]) -> Header {
-    let header = bytes.first_chunk().expect("a block begins with its header");
-    Header::from_bytes(*header)
-}
-
-/// The payload of a block.
-fn encode(bytes: &[u8], parent_time: u32) -> Vec<u8> {
-    let header = header_of(bytes);
-    let transactions = &bytes[Header::LEN..];
-    let mut out = Vec::new();
-    out.extend_from_slice(&header.version().to_le_bytes());
-    put_zigzag(&mut out, i64::from(header.time()) - i64::from(parent_time));
-    out.extend_from_slice(&header.nonce().to_le_bytes());
-    put_varint(&mut out, transactions.len() as u64);
-    let compressed = zstd::bulk::compress(transactions, COMPRESSION_LEVEL);
-    out.extend(compressed.expect("memory takes any block"));
-    out
-}
-
-/// The block that stands in the file as `payload` behind `parent`.
-fn decode(payload: &[u8], params: &Params, parent: Ancestor<'_>) -> Result<Vec<u8>, String> {
-    let fields = Fields::decode(payload).map_err(|malformed| malformed.to_string())?;
-    let time = i64::from(parent.time()).checked_add(fields.step);
-    let time = time.and_then(|time| u32::try_from(time).ok()).ok_or("a time out of range")?;
-    let Required::Exactly(bits) = required_bits(params, time, parent) else {
-        unreachable!("the file begins at genesis")
-    };
-    let transactions = zstd::bulk::decompress(fields.compressed, fields.len);
-    let transactions = transactions.map_err(|error| format!("the transactions: {error}"))?;
-    if transactions.len() != fields.len {
-        return Err(format!("{} bytes of transactions, not {}", transactions.len(), fields.len));
+    /// Takes the blocks that wait.
+    fn catch_up(
+        &mut self,
+        inspect: &mut impl FnMut(BlockEvent<'_>) -> Result<(), ChainFileError>,
+    ) -> Result<(), ChainFileError> {
+        self.ahead_bytes = 0;
+        let unpacked = Unpacked::of_all(&std::mem::take(&mut self.ahead));
+        let offsets = std::mem::take(&mut self.ahead_offsets);
+        offsets
+            .into_iter()
+            .zip(unpacked)
+            .try_for_each(|(offset, unpacked)| self.take_block(offset, unpacked, inspect))
     }
-    let Fields { version, nonce, .. } = fields;
-    let header = |root| Header::from_fields(version, parent.id(), root, time, bits, nonce);
-    let mut bytes = header(Hash256::ZERO).as_bytes().to_vec();
-    bytes.extend_from_slice(&transactions);
-    let root = merkle_root(&bytes)?;
-    bytes[..Header::LEN].copy_from_slice(header(root).as_bytes());
-    Ok(bytes)
-}
 
-/// The root of the tree of a block's transaction ids, on all threads.
-fn merkle_root(bytes: &[u8]) -> Result<Hash256, String> {
-    let block = Block::parse(bytes).map_err(|error| error.to_string())?;
-    let ids: Vec<_> = block.transactions().par_iter().map(|each| each.id()).collect();
-    Ok(crate::primitives::merkle_root(&ids))
-}
+    fn take_block(
+        &mut self,
+        offset: u64,
+        unpacked: Result<Unpacked, String>,
+        inspect: &mut impl FnMut(BlockEvent<'_>) -> Result<(), ChainFileError>,
+    ) -> Result<(), ChainFileError> {
+        let parent = self.tree.block(self.tip);
+        let height = parent.height() + 1;
+        let bytes = unpacked.and_then(|block| block.behind(self.tree.rules().params(), parent));
+        let bytes = bytes.map_err(|what| self.damaged(offset, what))?;
+        let header = header_of(&bytes);
+        let id = header.id();
+        let node = self.tree.insert_known(&header, id).map_err(|violation| {
+            let (rule, found) = (violation.rule(), violation.found());
+            self.damaged(offset, format!("block {id} breaks {rule}: {found}"))
+        })?;
+        self.offsets.resize(self.offsets.len().max(node as usize + 1), None);
+        self.offsets[node as usize] = Some(offset);
+        self.tip = node;
+        let context = BlockContext::of(self.tree.block(node));
+        inspect(BlockEvent::Block(StoredBlock { height, id, bytes: &bytes, offset, context }))
+    }
 
-/// What the file holds of a block.
-struct Fields<'a> {
-    version: i32,
-    /// The difference to the parent's time.
-    step: i64,
-    nonce: u32,
-    /// The length of the transactions.
-    len: usize,
-    compressed: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
-        let version = i32::from_le_bytes(reader.array()?);
-        let step = reader.zigzag()?;
-        let nonce = reader.u32()?;
-        let at = reader.offset();
-        // Before anybody makes room for it.
-        let len = usize::try_from(reader.varint()?).ok().filter(|&len| len <= BLOCK_LEN_MAX);
-        let len = len.ok_or(Reader::fault_at(at, Fault::TooLarge))?;
-        let compressed = reader.take(reader.remaining())?;
-        Ok(Self { version, step, nonce, len, compressed })
+    fn damaged(&self, offset: u64, what: String) -> ChainFileError {
+        ChainFileError::Damaged { offset, height: self.tree.block(self.tip).height(), what }
     }
 }
 
@@ -316,52 +272,30 @@ impl BlockStore {
         bytes: &[u8],
         parent_time: u32,
     ) -> Result<(), ChainFileError> {
-        let offset = self.branch.file_mut().append_block(&encode(bytes, parent_time))?;
+        self.append_packed(number, bytes, &Packer::new().pack(bytes), parent_time)
+    }
+
+    /// The same of a block that was packed before.
+    pub(crate) fn append_packed(
+        &mut self,
+        number: u32,
+        bytes: &[u8],
+        packed: &[u8],
+        parent_time: u32,
+    ) -> Result<(), ChainFileError> {
+        let payload = encode(bytes, packed, parent_time);
+        let offset = self.branch.file_mut().append_block(&payload)?;
         self.offsets.resize(self.offsets.len().max(number as usize + 1), None);
         self.offsets[number as usize] = Some(offset);
         self.branch.extended(number, &header_of(bytes).id());
         Ok(())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn block() -> Vec<u8> {
-        let genesis = ::bitcoin::constants::genesis_block(::bitcoin::Network::Regtest);
-        ::bitcoin::consensus::encode::serialize(&genesis)
-    }
-
-    #[test]
-    fn fields_come_back_and_no_cut_is_taken_for_a_block() {
-        let bytes = block();
-        let header = header_of(&bytes);
-        let payload = encode(&bytes, header.time() - 600);
-        let fields = Fields::decode(&payload).expect("a block");
-        assert_eq!((fields.version, fields.nonce), (header.version(), header.nonce()));
-        assert_eq!((fields.step, fields.len), (600, bytes.len() - Header::LEN));
-        let rules = HeaderRules::new(Params::of(crate::bitcoin::Network::Regtest), u64::MAX);
-        let tree = HeaderTree::new(rules, Start::Genesis, 0);
-        let parent = tree.block(BlockTree::<HeaderRules>::START);
-        let decoded = |payload: &[u8]| decode(payload, tree.rules().params(), parent);
-        let again = decoded(&encode(&bytes, parent.time())).expect("a block");
-        assert_eq!(again[Header::LEN..], bytes[Header::LEN..]);
-        assert_eq!(header_of(&again).merkle_root(), header.merkle_root());
-        for cut in 0..payload.len() {
-            assert!(decoded(&payload[..cut]).is_err(), "cut at {cut}");
-        }
-        assert!(decoded(&[&payload[..], &[0]].concat()).is_err());
-    }
-
-    #[test]
-    fn a_lying_length_makes_no_room() {
-        let mut payload = vec![0; 4];
-        put_zigzag(&mut payload, 0);
-        payload.extend([0; 4]);
-        let head = payload.clone();
-        put_varint(&mut payload, BLOCK_LEN_MAX as u64 + 1);
-        let fault = Fields::decode(&payload).map(|fields| fields.len);
-        assert_eq!(fault, Err(Reader::fault_at(head.len(), Fault::TooLarge)));
+    /// Commits what was appended. `tip` is the tip in the tree.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn commit(&mut self, tip: Ancestor<'_>) -> Result<(), ChainFileError> {
+        self.branch.commit(tip)
     }
 }
