@@ -298,3 +298,31 @@ fn long_lists_come_back() {
     }
     file.holds();
 }
+
+/// What is nearly a signature, and what columns only make longer.
+#[test]
+fn what_columns_do_not_suit_comes_back_too() {
+    let input = |script: Vec<u8>| (vec![5; 36], script, 0, vec![]);
+    let mut near = Vec::new();
+    for behind in [0, 1, 2] {
+        let numbers =
+            [vec![2, 32], vec![8; 32], vec![2, 32], vec![9; 32], vec![7; behind]].concat();
+        for len in numbers.len() - 2..numbers.len() + 2 {
+            let len = u8::try_from(len).expect("short");
+            let item = [vec![0x30, len], numbers.clone(), vec![1]].concat();
+            near.push([vec![u8::try_from(item.len()).expect("short")], item].concat());
+        }
+    }
+    let mut file = File::new();
+    let mut takes = |scripts: Vec<Vec<u8>>| {
+        let inputs = scripts.into_iter().map(input).collect();
+        let draft = Draft { inputs, outputs: vec![(1, vec![])], ..Draft::default() };
+        file.takes(&[vec![0; Header::LEN], vec![1], draft.encode()].concat());
+    };
+    takes(near);
+    // Pushes of one byte: each has a kind and a length in columns.
+    takes(vec![(0..100).flat_map(|byte| [1, byte ^ 0x5a]).collect(); 1]);
+    let payloads = file.holds();
+    assert_ne!(arrangement(&payloads[0]), PLAIN);
+    assert_eq!(arrangement(&payloads[1]), PLAIN);
+}

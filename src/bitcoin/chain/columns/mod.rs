@@ -1,5 +1,6 @@
-//! The transactions of a block, field by field: what repeats itself stands together, what follows from the
-//! rest is left out, and only what may shrink goes through zstd.
+//! The transactions of a block, field by field: what is alike stands together, what follows from the rest is
+//! left out, and only what may shrink goes through zstd. Most of a block is digests, keys and signatures, which
+//! never shrink: all that can be saved there is what surrounds them, and the time to find out.
 //!
 //! Numbers marked *v* are of varying size (see [`crate::wire`]), *z* the same with a sign.
 //!
@@ -92,6 +93,8 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod tests;
 
 pub(super) use decode::decode;
 pub(super) use encode::Packer;
