@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
 
@@ -60,6 +61,10 @@ impl<F: Family> Follower<'_, '_, F> {
         let judged = self.follow_best().and_then(|()| self.judge_the_rest());
         // What passed stays, whatever came after it. If both fail, the first says why.
         let committed = self.commit();
+        let appending = self.sink.as_ref().map_or(Duration::ZERO, |sink| sink.appending);
+        self.busy.append += appending;
+        // All but the last commit was a part of connecting.
+        self.busy.connect = self.busy.connect.saturating_sub(appending);
         judged.and(committed)
     }
 
@@ -302,6 +307,8 @@ pub(super) struct Sink<'a, F: Family> {
     committed_len: u64,
     /// By how many bytes it grows until the next.
     commit_bytes: u64,
+    /// How long the file was being written.
+    appending: Duration,
     /// Whether the file is between two branches, and so must not be committed.
     is_between: bool,
     /// Bodies of the file that were applied again on a branch that is not the file's.
@@ -312,7 +319,15 @@ impl<'a, F: Family> Sink<'a, F> {
     pub(super) fn new(store: F::Store, commits: Commits<'a>, commit_bytes: u64) -> Self {
         let committed_len = store.branch().file().len();
         let reconnected = HashMap::new();
-        Self { store, commits, committed_len, commit_bytes, is_between: false, reconnected }
+        Self {
+            store,
+            commits,
+            committed_len,
+            commit_bytes,
+            appending: Duration::ZERO,
+            is_between: false,
+            reconnected,
+        }
     }
 
     pub(super) fn stored(&self) -> Stored {
@@ -342,6 +357,7 @@ impl<'a, F: Family> Sink<'a, F> {
         tree: &BlockTree<F::Rules>,
         bodies: &Bodies,
     ) -> Result<(), Error> {
+        let start = Instant::now();
         let tip = self.tip();
         if tree.parent(block) == Some(tip) {
             self.append(block, bytes, packed, family, tree)?;
@@ -351,6 +367,7 @@ impl<'a, F: Family> Sink<'a, F> {
         if self.file().len() - self.committed_len >= self.commit_bytes {
             self.commit(tree)?;
         }
+        self.appending += start.elapsed();
         Ok(())
     }
 

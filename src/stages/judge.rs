@@ -256,7 +256,7 @@ impl<'a> Judge<'a> {
         mut self,
         files: FileTable,
         mut unreadable: Option<Error>,
-        busy: Busy,
+        mut busy: Busy,
     ) -> Result<Validation, Error> {
         let Some(tree) = self.settle(&files, &mut unreadable)? else {
             return Ok(Validation {
@@ -267,7 +267,12 @@ impl<'a> Judge<'a> {
         self.tree = Some(tree);
         self.follow()?;
         let stored = match &self.opened {
-            Opened::Headers(sink) => Some(sink.stored()),
+            Opened::Headers(sink) => {
+                // All but the last commit was a part of connecting.
+                busy.append = sink.appending();
+                busy.connect = busy.connect.saturating_sub(busy.append);
+                Some(sink.stored())
+            }
             _ => None,
         };
         let trusted = self.trusted();

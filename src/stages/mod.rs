@@ -164,6 +164,8 @@ pub struct Busy {
     pub bodies: Duration,
     /// Judging headers, and applying blocks to the state.
     pub connect: Duration,
+    /// Writing to the chain file, and waiting for the disk.
+    pub append: Duration,
 }
 
 /// Validates chains of headers, and appends what passes to a chain file if there is one.

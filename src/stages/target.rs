@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::bitcoin::{BlockStore, HeaderRules, HeaderStore, LoadedBlocks, LoadedHeaders, Params};
 use crate::chain::file::{AnyStorage, ChainFile, ChainFileError, FileHead, FileStorage, Storage};
@@ -151,6 +152,8 @@ pub(super) struct HeaderSink<'a> {
     first: Option<u32>,
     /// What the tree does not keep of the headers from there on.
     seals: Vec<Seal>,
+    /// How long the file was being written.
+    appending: Duration,
 }
 
 /// What the tree of headers does not keep of one.
@@ -172,7 +175,10 @@ impl<'a> HeaderSink<'a> {
             return Err(Error::usage(format!("{}: {why}", path.display())));
         }
         let commits = Commits::new(path, committed);
-        Ok((Self { store, commits, first: None, seals: Vec::new() }, tree))
+        Ok((
+            Self { store, commits, first: None, seals: Vec::new(), appending: Duration::ZERO },
+            tree,
+        ))
     }
 
     /// Learns of a header that got a number in the tree; they come without gaps.
@@ -193,6 +199,13 @@ impl<'a> HeaderSink<'a> {
 
     /// Brings the file to the best branch, and commits.
     pub(super) fn follow(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
+        let start = Instant::now();
+        let followed = self.follow_now(tree);
+        self.appending += start.elapsed();
+        followed
+    }
+
+    fn follow_now(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
         let (tip, best) = (self.store.tip(), tree.best());
         if tree.block(best).work() > tree.block(tip).work() {
             self.append(tree, tip, best).map_err(|source| self.commits.error(source))?;
@@ -246,5 +259,10 @@ impl<'a> HeaderSink<'a> {
 
     pub(super) fn stored(&self) -> Stored {
         self.commits.stored(self.store.file())
+    }
+
+    /// How long the file was being written.
+    pub(super) const fn appending(&self) -> Duration {
+        self.appending
     }
 }

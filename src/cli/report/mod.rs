@@ -253,7 +253,7 @@ impl Report {
                     hash: validation.busy.hash.as_secs_f64(),
                     bodies: validation.busy.bodies.as_secs_f64(),
                     connect: validation.busy.connect.as_secs_f64(),
-                    ..BusyReport::default()
+                    append: validation.busy.append.as_secs_f64(),
                 },
             },
             error: validation.error.as_ref().map(ErrorReport::of),
