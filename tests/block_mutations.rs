@@ -77,7 +77,7 @@ fn parses_as_rust_bitcoin_does(what: &str, bytes: &[u8]) -> bool {
         // No inputs, and a flag of zero: Core takes the flag for the count of the outputs, and reads a
         // transaction without either; rust-bitcoin knows no such flag.
         (Ok(ours), Err(PeerError::UnsupportedSegwitFlag(0))) => {
-            assert!(ours.transactions().iter().any(|each| each.input_count() == 0), "{what}");
+            assert!(ours.transactions().iter().any(|each| each.inputs().len() == 0), "{what}");
         }
         // Marker and flag, and no inputs: there is no witness, which Core calls a superfluous record;
         // rust-bitcoin itself writes transactions without inputs in that form, and reads them.

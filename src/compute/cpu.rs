@@ -97,7 +97,10 @@ impl Cpu {
     /// How much of `total` a task takes: `least`, unless that made more tasks than are useful.
     fn task_size(&self, total: usize, least: usize) -> usize {
         // One thread alone gains nothing from tasks, and lanes run dry at the end of each.
-        let tasks = if self.threads() == 1 { 1 } else { self.threads() * TASKS_PER_THREAD };
+        if self.threads() == 1 {
+            return usize::MAX;
+        }
+        let tasks = self.threads() * TASKS_PER_THREAD;
         least.max(total / tasks)
     }
 
@@ -202,6 +205,10 @@ impl Backend for Cpu {
             let last = job.last.min(first.saturating_add(NONCES_PER_TASK - 1));
             self.platform.search(&SearchJob { first, last, ..*job })
         };
+        // Waking the only thread would cost more than a short search.
+        if self.threads() == 1 {
+            return (0..tasks).find_map(task);
+        }
         // The first of all tasks that find one, so that the lowest nonce wins whatever the thread count.
         self.pool.install(|| (0..tasks).into_par_iter().find_map_first(task))
     }

@@ -89,7 +89,9 @@ impl<R: Read> BlockScanner<R> {
                 return Ok(self.window.junk(bytes, BROKEN_OFF));
             }
             self.claim_end = self.window.offset() + end as u64;
-            return Ok(self.block(head.network, record));
+            // Bytes may follow a block within its record, but no other record, and no end of the file.
+            let head_lies = record < end && (there < end || self.begins_record(record));
+            return Ok(self.block(head.network, record, head_lies));
         }
         if there < end {
             return match self.record_within(there) {
@@ -102,16 +104,22 @@ impl<R: Read> BlockScanner<R> {
         {
             return Ok(self.window.junk(bytes, "a record whose length does not fit its block"));
         }
-        Ok(self.block(head.network, end))
+        Ok(self.block(head.network, end, false))
     }
 
-    fn block(&mut self, network: Network, record: usize) -> Found {
+    /// Whether another record begins in the window at this place.
+    fn begins_record(&self, at: usize) -> bool {
+        BlockHead::plausible(&self.window.rest()[at..]).is_some()
+    }
+
+    fn block(&mut self, network: Network, record: usize, head_lies: bool) -> Found {
         let header = self.window.rest()[BlockHead::LEN..].first_chunk().expect("a header");
         let header = Header::from_bytes(*header);
         self.window.advance(record);
         self.is_expected = true;
         let head = BlockHead::LEN as u64;
-        Found::Block { header, head, bytes: record as u64, network: Some(network) }
+        let network = Some(network);
+        Found::Block { header, head, bytes: record as u64, network, head_lies }
     }
 
     /// Whether a record clearly ends at this place: by the end of the file, another record, or zeros.
@@ -267,7 +275,7 @@ impl<R: Read> RawBlockScanner<R> {
         }
         let len = parsed.unwrap_or(whole.len());
         self.window.advance(len);
-        Ok(Found::Block { header, head: 0, bytes: len as u64, network: None })
+        Ok(Found::Block { header, head: 0, bytes: len as u64, network: None, head_lies: false })
     }
 }
 

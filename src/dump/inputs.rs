@@ -8,11 +8,17 @@ use std::sync::Arc;
 use crate::error::{Error, Place};
 
 use super::Kind;
+use super::block_records::BlockScanner;
 use super::compression::{self, Peeked};
 use super::directory::{is_block_file, open_directory};
 use super::kind::PREFIX_LEN;
 use super::obfuscation::{self, Beside, Deobfuscated, Key};
 use super::progress::{Counted, Progress};
+use super::window::Found;
+
+/// How far into a block file of which the beginning is not recognised a record is looked for: as long as
+/// they are.  (Bitcoin Core: `MAX_BLOCKFILE_SIZE`.)
+const FIRST_RECORD_MAX: u64 = 128 << 20;
 
 /// A recognised file.
 pub struct Input {
@@ -170,7 +176,37 @@ fn recognise(path: &Path, file: File, forced: Option<Kind>) -> Result<(Kind, Key
     let beside = Beside::of(path);
     let key = if let Beside::Key(key) = beside { key } else { Key::PLAIN };
     let opened = open(Box::new(file), key).map_err(|source| unreadable(path, source))?;
-    kind_of(path, &opened.prefix, &beside, forced)
+    let recognised = kind_of(path, &opened.prefix, &beside, forced);
+    if recognised.is_err()
+        && is_block_file(path)
+        && !obfuscation::looks_obfuscated(&opened.prefix)
+        && let Some(key) = key_of_first_record(path, [Key::PLAIN, key])
+    {
+        return Ok((Kind::Blk, key));
+    }
+    recognised
+}
+
+/// The key under which a block file holds a record somewhere, if it does under one of these. Its beginning
+/// may be damaged.
+fn key_of_first_record(path: &Path, keys: [Key; 2]) -> Option<Key> {
+    let holds_record = |key: &Key| {
+        let Ok(opened) = File::open(path).and_then(|file| open(Box::new(file), *key)) else {
+            return false;
+        };
+        let reader = Deobfuscated::new(opened.reader, *key);
+        let mut scanner = BlockScanner::new(reader, *key, None);
+        let mut looked_at = 0;
+        while looked_at < FIRST_RECORD_MAX {
+            match scanner.next() {
+                Ok(Found::Block { .. }) => return true,
+                Ok(Found::Junk { bytes, .. }) => looked_at += bytes,
+                Ok(Found::Torn { .. } | Found::End) | Err(_) => return false,
+            }
+        }
+        false
+    };
+    keys.into_iter().find(holds_record)
 }
 
 fn kind_of(

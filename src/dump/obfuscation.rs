@@ -154,7 +154,7 @@ pub(super) fn opens(key: Key, prefix: &[u8]) -> bool {
 /// Whether the bytes are the first of an obfuscated block file. The first four bytes of the key follow
 /// from the magic, whichever it is; the last four of the parent's id, which stand at a multiple of the
 /// key's length, are zero wherever there is much work, and in every child of nothing.
-fn looks_obfuscated(prefix: &[u8]) -> bool {
+pub(super) fn looks_obfuscated(prefix: &[u8]) -> bool {
     let (Some(magic), Some(parent)) = (prefix.get(..4), prefix.get(PARENT_END - 4..PARENT_END))
     else {
         return false;

@@ -33,7 +33,10 @@ impl Batch {
     pub(super) fn take(&mut self, found: Found, entry: &mut FileEntry) -> bool {
         let offset = entry.bytes;
         entry.bytes += match found {
-            Found::Block { header, head, bytes, network } => {
+            Found::Block { header, head, bytes, network, head_lies } => {
+                if head_lies {
+                    entry.skip(offset, head, "a head whose length is not that of its block");
+                }
                 let last = self.magics.last().map(|(_, network)| *network);
                 if let Some(network) = network.filter(|network| last != Some(*network)) {
                     self.magics.push((self.headers.len(), network));

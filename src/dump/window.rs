@@ -28,6 +28,8 @@ pub(super) enum Found {
         bytes: u64,
         /// The network that the head names.
         network: Option<Network>,
+        /// Whether the head tells another length than the block has.
+        head_lies: bool,
     },
     /// No block.
     Junk {

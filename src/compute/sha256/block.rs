@@ -1,7 +1,9 @@
 //! What all instruction sets know of SHA-256: its constants, its padding, and what of the message
 //! schedule can be computed beforehand.
 
-use crate::compute::reference::{IV, K};
+#[cfg(feature = "mine")]
+use crate::compute::reference;
+use crate::compute::reference::K;
 
 /// Eight state words, or a digest as words.
 pub(super) type State = [u32; 8];
@@ -89,8 +91,8 @@ pub(super) struct Midstate {
 impl Midstate {
     pub(super) fn of(header: &[u8; 80]) -> Self {
         let (first, rest) = header.split_first_chunk().expect("64 of 80 bytes");
-        let mut state = IV;
-        crate::compute::reference::compress(&mut state, first);
+        let mut state = reference::IV;
+        reference::compress(&mut state, first);
         let words = rest.as_chunks::<4>().0;
         Self { state, tail: std::array::from_fn(|index| u32::from_be_bytes(words[index])) }
     }

@@ -1,9 +1,12 @@
 //! SHA-256 with the SHA extensions of x86 processors, two messages at a time.
 //!
 //! One message alone is bound by the latency of `sha256rnds2`, so a second one runs in its gaps;
-//! more than two do not fit the sixteen registers. Only SSE is enabled here, on purpose: the SHA
-//! instructions have no VEX form, and the compiler must not mix 256-bit code between them, after
-//! which each of them would wait for the upper halves of the registers.
+//! more than two do not fit the sixteen registers.
+//!
+//! The SHA instructions have no VEX form: where the upper halves of the vector registers are in use,
+//! each of them waits for those as well, and is ten times as slow. So only SSE is enabled here, lest the
+//! compiler put 256-bit code between them, and the upper halves are cleared now and then: other code may
+//! have left them in use, and so does the operating system when it resumes a thread.
 
 #![allow(unsafe_code, reason = "instructions that not every processor has")]
 
@@ -25,9 +28,15 @@ use super::block::Midstate;
 use super::block::{BLOCK, DIGEST_BITS, END, HEADER_BITS, NODE_BITS, PAIR_PADDING, State};
 use super::streams::Jobs;
 
+/// Messages in a row for which the upper halves are cleared once: some microseconds.
+const CLEAR_EVERY: usize = 128;
+
 /// Proof that this processor has the instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ShaNi(());
+pub(super) struct ShaNi {
+    /// Whether the vector registers have upper halves.
+    has_avx: bool,
+}
 
 impl ShaNi {
     /// The instructions, if this processor has them.
@@ -35,39 +44,48 @@ impl ShaNi {
         let found = std::is_x86_feature_detected!("sha")
             && std::is_x86_feature_detected!("ssse3")
             && std::is_x86_feature_detected!("sse4.1");
-        found.then_some(Self(()))
+        found.then(|| Self { has_avx: std::is_x86_feature_detected!("avx") })
+    }
+
+    /// Clears the upper halves of the vector registers.
+    #[inline]
+    fn clear_uppers(self) {
+        if self.has_avx {
+            // SAFETY: AVX is there; code without it, as is all of this module, keeps nothing there.
+            unsafe { asm!("vzeroupper", options(nomem, nostack, preserves_flags)) }
+        }
     }
 }
 
 impl Kernels for ShaNi {
     fn hash_headers(&self, headers: &[[u8; 80]], ids: &mut [[u8; 32]]) {
         // SAFETY: `self` is the proof that the instructions are there.
-        unsafe { in_twos(headers, ids, |two| hash_headers(two), |one| hash_headers(one)) }
+        unsafe { in_twos(*self, headers, ids, |two| hash_headers(two), |one| hash_headers(one)) }
     }
 
     fn hash_pairs(&self, pairs: &[[u8; 64]], parents: &mut [[u8; 32]]) {
         // SAFETY: as above.
-        unsafe { in_twos(pairs, parents, |two| hash_pairs(two), |one| hash_pairs(one)) }
+        unsafe { in_twos(*self, pairs, parents, |two| hash_pairs(two), |one| hash_pairs(one)) }
     }
 
     fn hash_nodes(&self, pairs: &[[u8; 64]], parents: &mut [[u8; 32]]) {
         // SAFETY: as above.
-        unsafe { in_twos(pairs, parents, |two| hash_nodes(two), |one| hash_nodes(one)) }
+        unsafe { in_twos(*self, pairs, parents, |two| hash_nodes(two), |one| hash_nodes(one)) }
     }
 
     fn hash_messages(&self, jobs: Jobs<'_>) {
         jobs.hash::<2>(
             // SAFETY: as above.
-            |states, runs| unsafe { compress_runs(states, runs) },
+            |states, runs| unsafe { compress_runs(*self, states, runs) },
             // SAFETY: as above.
-            |state, run| unsafe { compress_runs(std::array::from_mut(state), [run]) },
+            |state, run| unsafe { compress_runs(*self, std::array::from_mut(state), [run]) },
         );
     }
 
     #[cfg(feature = "mine")]
     fn search(&self, midstate: &Midstate, top: u32, first: u32, count: u64) -> Option<u32> {
         // SAFETY: as above.
-        unsafe { search::search(midstate, top, first, count) }
+        unsafe { search::search(*self, midstate, top, first, count) }
     }
 }
 
@@ -76,6 +94,7 @@ type Lane = [__m128i; 2];
 
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 fn in_twos<M>(
+    proof: ShaNi,
     messages: &[M],
     digests: &mut [[u8; 32]],
     two: impl Fn([&M; 2]) -> [[u8; 32]; 2],
@@ -83,8 +102,12 @@ fn in_twos<M>(
 ) {
     let (pairs, last) = messages.as_chunks::<2>();
     let (pair_digests, last_digest) = digests.as_chunks_mut::<2>();
-    for ([a, b], digests) in pairs.iter().zip(pair_digests) {
-        *digests = two([a, b]);
+    let pairs = pairs.chunks(CLEAR_EVERY / 2).zip(pair_digests.chunks_mut(CLEAR_EVERY / 2));
+    for (pairs, pair_digests) in pairs {
+        proof.clear_uppers();
+        for ([a, b], digests) in pairs.iter().zip(pair_digests) {
+            *digests = two([a, b]);
+        }
     }
     if let ([message], [digest]) = (last, last_digest) {
         [*digest] = one([message]);
@@ -403,7 +426,8 @@ fn hash_nodes<const N: usize>(pairs: [&[u8; 64]; N]) -> [[u8; 32]; N] {
 }
 
 #[target_feature(enable = "sha,ssse3,sse4.1")]
-fn compress_runs<const N: usize>(states: &mut [State; N], runs: [&[[u8; BLOCK]]; N]) {
+fn compress_runs<const N: usize>(proof: ShaNi, states: &mut [State; N], runs: [&[[u8; BLOCK]]; N]) {
+    proof.clear_uppers();
     let mut lanes = std::array::from_fn(|lane| load_state(&states[lane]));
     for at in 0..runs[0].len() {
         compress(&mut lanes, runs.map(|run| block(&run[at])));

@@ -10,8 +10,8 @@ use crate::compute::reference::{IV, K};
 
 use super::super::block::{END, HEADER_BITS, Midstate, sigma0, sigma1};
 use super::{
-    Lane, add, add_lanes, four_rounds, k, load_state, next_of, rounds_from, rounds_of_digest,
-    scheduled_rounds, unlane, words,
+    CLEAR_EVERY, Lane, ShaNi, add, add_lanes, four_rounds, k, load_state, next_of, rounds_from,
+    rounds_of_digest, scheduled_rounds, unlane, words,
 };
 
 /// What of a search is the same for all nonces.
@@ -101,16 +101,26 @@ fn pair(a: u32, b: u32) -> __m128i {
 }
 
 #[target_feature(enable = "sha,ssse3,sse4.1")]
-pub(super) fn search(midstate: &Midstate, top: u32, first: u32, count: u64) -> Option<u32> {
+pub(super) fn search(
+    proof: ShaNi,
+    midstate: &Midstate,
+    top: u32,
+    first: u32,
+    count: u64,
+) -> Option<u32> {
+    proof.clear_uppers();
     let search = Search::new(midstate);
     let is_candidate = |last_word: u32| last_word.wrapping_add(IV[7]).swap_bytes() <= top;
     let mut nonce = first;
-    for _ in 0..count / 2 {
+    for pair in 1..=count / 2 {
         let [a, b] = search.last_words([nonce, nonce.wrapping_add(1)]);
         if is_candidate(a) || is_candidate(b) {
             return Some(if is_candidate(a) { nonce } else { nonce.wrapping_add(1) });
         }
         nonce = nonce.wrapping_add(2);
+        if pair.is_multiple_of(CLEAR_EVERY as u64 / 2) {
+            proof.clear_uppers();
+        }
     }
     let [last] = search.last_words([nonce]);
     (count % 2 == 1 && is_candidate(last)).then_some(nonce)
