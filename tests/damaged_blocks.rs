@@ -272,7 +272,7 @@ fn a_file_that_changes_while_it_is_open_gives_no_other_block() {
     let mut storage = file.boxed();
     storage.write_at(frames[6].0 as u64 + 9, &changed).expect("memory");
     assert!(store.body(six, tree.block(six)).is_ok());
-    let error = store.body(seven, tree.block(seven)).err().expect("a fault");
+    let error = store.body(seven, tree.block(seven)).expect_err("a fault");
     assert!(error.to_string().contains("not the one that was there"), "{error}");
 }
 

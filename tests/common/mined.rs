@@ -49,12 +49,14 @@ fn height_push(height: u32) -> Vec<u8> {
     [vec![u8::try_from(bytes.len()).expect("four bytes")], bytes].concat()
 }
 
+/// Transaction id and output, script, sequence, witness.
+pub type DraftInput = (Vec<u8>, Vec<u8>, u32, Vec<Vec<u8>>);
+
 /// The fields of a transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     pub version: i32,
-    /// Transaction id and output, script, sequence, witness.
-    pub inputs: Vec<(Vec<u8>, Vec<u8>, u32, Vec<Vec<u8>>)>,
+    pub inputs: Vec<DraftInput>,
     /// Value, script.
     pub outputs: Vec<(u64, Vec<u8>)>,
     pub lock_time: u32,

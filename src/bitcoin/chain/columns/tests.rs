@@ -12,7 +12,7 @@ const LEN: usize = 1 + 4 + 1 + 41 + 1 + 9 + 4;
 
 fn unpack(bytes: &[u8], len: usize) -> Result<Vec<u8>, String> {
     let mut out = vec![7; 80];
-    let mut zstd = Decompressor::new().expect("memory");
+    let mut zstd = Decompressor::new().map_err(|error| error.to_string())?;
     decode(bytes, len, &mut zstd, &mut out)?;
     assert_eq!(out[..80], [7; 80], "only appended to");
     Ok(out.split_off(80))
