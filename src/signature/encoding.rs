@@ -25,7 +25,7 @@ pub(super) fn decode_point(bytes: &[u8; 32]) -> Option<EdwardsPoint> {
 /// that decoding took, except where x = 0, which has no sign. So exactly two things are refused: y
 /// not below p, and the sign bit set with x = 0. The curve equation -x^2 + y^2 = 1 + d x^2 y^2 has
 /// x = 0 exactly for y = 1 and y = p - 1.
-fn is_canonical(bytes: &[u8; 32]) -> bool {
+pub(super) fn is_canonical(bytes: &[u8; 32]) -> bool {
     let [low, middle @ .., high] = bytes;
     let signed = high & SIGN != 0;
     let all = |byte: u8| middle.iter().all(|&b| b == byte);

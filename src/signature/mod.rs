@@ -24,6 +24,8 @@
 //! [`verify_batch_kept`] takes. All three give one answer for one signature, whatever its company,
 //! its place and the number of threads.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod batch;
 mod encoding;
 mod key;
