@@ -28,9 +28,13 @@
 mod avx2;
 mod batch;
 mod encoding;
+mod engine;
 mod key;
+mod search;
+mod wide;
 
 pub use batch::{BadSignature, Item, KeptItem, verify_batch, verify_batch_kept};
+pub use engine::Engine;
 pub use key::PublicKey;
 
 /// The length of an encoded public key in bytes.
@@ -70,5 +74,8 @@ pub enum InvalidSignature {
 /// # Errors
 /// The first part of the rule that does not hold. Slices of a wrong length are such a part.
 pub fn verify(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-    PublicKey::from_slice(key)?.verify(message, signature)
+    let key = key.try_into().map_err(|_| InvalidSignature::KeyLength)?;
+    let point = key::decode_key(key)?;
+    let decoded = encoding::Decoded::new(key, message, signature)?;
+    if decoded.holds(&point) { Ok(()) } else { Err(InvalidSignature::Equation) }
 }

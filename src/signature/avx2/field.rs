@@ -41,8 +41,7 @@
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256, _mm256_blendv_epi8,
     _mm256_cmpeq_epi64, _mm256_mul_epu32, _mm256_or_si256, _mm256_set1_epi64x,
-    _mm256_setzero_si256, _mm256_slli_epi64, _mm256_srli_epi64,
-    _mm256_sub_epi32,
+    _mm256_setzero_si256, _mm256_slli_epi64, _mm256_srli_epi64, _mm256_sub_epi32,
 };
 
 use super::product::{Limbs, Multiples, products, squares};
@@ -119,7 +118,6 @@ pub(super) fn bytes_of(words: &Words) -> [u8; 32] {
 /// Four elements, one in each lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fe4([__m256i; 5]);
-
 
 impl Fe4 {
     /// The same element in each lane.

@@ -31,17 +31,21 @@ impl Avx2 {
         is_x86_feature_detected!("avx2").then_some(Self(()))
     }
 
-    /// The points that canonical encodings stand for, or none where y is that of no point.
+    /// The points that canonical encodings stand for, up to the first whose y is that of no point.
     ///
     /// What is not canonical is not refused.
-    pub(super) fn decode(self, encodings: &[[u8; 32]]) -> Vec<Option<Found>> {
+    pub(super) fn decode(self, encodings: &[[u8; 32]]) -> Vec<Found> {
         let mut points = Vec::with_capacity(encodings.len());
         for encodings in encodings.chunks(TOGETHER) {
             let mut eight = [[0; 32]; TOGETHER];
             eight[..encodings.len()].copy_from_slice(encodings);
             // SAFETY: `self` is there, and so is AVX2.
             let found = unsafe { decode::decode(&eight) };
-            points.extend_from_slice(&found[..encodings.len()]);
+            let before = points.len();
+            points.extend(found[..encodings.len()].iter().map_while(|found| *found));
+            if points.len() < before + encodings.len() {
+                break;
+            }
         }
         points
     }

@@ -39,8 +39,22 @@ impl Multiples {
 macro_rules! term {
     ($i:literal, $k:literal, $x:literal, $t:literal) => {
         concat!(
-            "vpmuludq {", $t, "}, {", $x, "}, ymmword ptr [{y} + 32 * (9 + ", $k, " - ", $i, ")]\n",
-            "vpaddq {z", $k, "}, {z", $k, "}, {", $t, "}\n",
+            "vpmuludq {",
+            $t,
+            "}, {",
+            $x,
+            "}, ymmword ptr [{y} + 32 * (9 + ",
+            $k,
+            " - ",
+            $i,
+            ")]\n",
+            "vpaddq {z",
+            $k,
+            "}, {z",
+            $k,
+            "}, {",
+            $t,
+            "}\n",
         )
     };
 }
@@ -55,14 +69,13 @@ macro_rules! first {
 /// Row `i` of a product.
 macro_rules! row {
     ($i:literal, even) => {
-        concat!(
-            "vmovdqa {a}, ymmword ptr [{x} + 32 * ", $i, "]\n",
-            row!($i, "a", "a"),
-        )
+        concat!("vmovdqa {a}, ymmword ptr [{x} + 32 * ", $i, "]\n", row!($i, "a", "a"),)
     };
     ($i:literal, odd) => {
         concat!(
-            "vmovdqa {a}, ymmword ptr [{x} + 32 * ", $i, "]\n",
+            "vmovdqa {a}, ymmword ptr [{x} + 32 * ",
+            $i,
+            "]\n",
             "vpaddq {b}, {a}, {a}\n",
             row!($i, "b", "a"),
         )
@@ -70,9 +83,15 @@ macro_rules! row {
     // The factor for even limbs, and that for odd limbs.
     ($i:literal, $e:literal, $o:literal) => {
         concat!(
-            term!($i, "0", $e, "t"), term!($i, "1", $o, "u"), term!($i, "2", $e, "v"),
-            term!($i, "3", $o, "t"), term!($i, "4", $e, "u"), term!($i, "5", $o, "v"),
-            term!($i, "6", $e, "t"), term!($i, "7", $o, "u"), term!($i, "8", $e, "v"),
+            term!($i, "0", $e, "t"),
+            term!($i, "1", $o, "u"),
+            term!($i, "2", $e, "v"),
+            term!($i, "3", $o, "t"),
+            term!($i, "4", $e, "u"),
+            term!($i, "5", $o, "v"),
+            term!($i, "6", $e, "t"),
+            term!($i, "7", $o, "u"),
+            term!($i, "8", $e, "v"),
             term!($i, "9", $o, "t"),
         )
     };
@@ -139,10 +158,7 @@ macro_rules! square_row {
 /// Loads the factors of an even row: `a` is x_i, `b` twice that.
 macro_rules! even_factors {
     ($i:literal) => {
-        concat!(
-            "vmovdqa {a}, ymmword ptr [{y} + 32 * (9 + ", $i, ")]\n",
-            "vpaddq {b}, {a}, {a}\n",
-        )
+        concat!("vmovdqa {a}, ymmword ptr [{y} + 32 * (9 + ", $i, ")]\n", "vpaddq {b}, {a}, {a}\n",)
     };
 }
 
@@ -150,7 +166,9 @@ macro_rules! even_factors {
 macro_rules! odd_factors {
     ($i:literal) => {
         concat!(
-            "vmovdqa {a}, ymmword ptr [{y} + 32 * (9 + ", $i, ")]\n",
+            "vmovdqa {a}, ymmword ptr [{y} + 32 * (9 + ",
+            $i,
+            ")]\n",
             "vpaddq {b}, {a}, {a}\n",
             "vpaddq {a}, {b}, {b}\n",
         )
