@@ -39,9 +39,10 @@
 //! Debug builds check every limb that goes into a product and comes out of one.
 
 use std::arch::x86_64::{
-    __m256i, _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256, _mm256_blendv_epi8,
-    _mm256_cmpeq_epi64, _mm256_mul_epu32, _mm256_or_si256, _mm256_set1_epi64x,
-    _mm256_setzero_si256, _mm256_slli_epi64, _mm256_srli_epi64, _mm256_sub_epi32,
+    __m256i, _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256, _mm256_blend_epi32,
+    _mm256_blendv_epi8, _mm256_cmpeq_epi64, _mm256_mul_epu32, _mm256_or_si256,
+    _mm256_permute4x64_epi64, _mm256_set1_epi64x, _mm256_setzero_si256, _mm256_slli_epi64,
+    _mm256_srli_epi64, _mm256_sub_epi32,
 };
 
 use super::product::{Limbs, Multiples, products, squares};
@@ -124,7 +125,9 @@ impl Fe4 {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub(super) fn splat(words: &Words) -> Self {
-        Self(words.map(|word| _mm256_set1_epi64x(word.cast_signed())))
+        let [a, b, c, d, e] = *words;
+        let word = |word: u64| _mm256_set1_epi64x(word.cast_signed());
+        Self([word(a), word(b), word(c), word(d), word(e)])
     }
 
     /// The element of each lane.
@@ -156,7 +159,9 @@ impl Fe4 {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub(super) fn add(self, other: Self) -> Self {
-        Self(zip(self.0, other.0, |a, b| _mm256_add_epi32(a, b)))
+        let ([a, b, c, d, e], [f, g, h, i, j]) = (self.0, other.0);
+        let sum = |a, b| _mm256_add_epi32(a, b);
+        Self([sum(a, f), sum(b, g), sum(c, h), sum(d, i), sum(e, j)])
     }
 
     /// a - b + 2p for a reduced b. The bounds of the limbs grow by two reduced ones.
@@ -165,24 +170,65 @@ impl Fe4 {
     pub(super) fn sub(self, other: Self) -> Self {
         other.assert_within(REDUCED);
         let raised = self.add(Self::splat(&TWO_P));
-        Self(zip(raised.0, other.0, |a, b| _mm256_sub_epi32(a, b)))
+        let ([a, b, c, d, e], [f, g, h, i, j]) = (raised.0, other.0);
+        let difference = |a, b| _mm256_sub_epi32(a, b);
+        Self([
+            difference(a, f),
+            difference(b, g),
+            difference(c, h),
+            difference(d, i),
+            difference(e, j),
+        ])
     }
 
     /// In each lane `b` where the bits of `mask` are set, and `a` elsewhere.
     #[target_feature(enable = "avx2")]
     #[inline]
     pub(super) fn select(a: Self, b: Self, mask: __m256i) -> Self {
-        Self(zip(a.0, b.0, |a, b| _mm256_blendv_epi8(a, b, mask)))
+        let ([a, b, c, d, e], [f, g, h, i, j]) = (a.0, b.0);
+        let either = |a, b| _mm256_blendv_epi8(a, b, mask);
+        Self([either(a, f), either(b, g), either(c, h), either(d, i), either(e, j)])
+    }
+
+    /// Lanes moved: `FROM` has two bits for each lane, which say where it comes from.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn lanes<const FROM: i32>(self) -> Self {
+        let [a, b, c, d, e] = self.0;
+        let moved = |word| _mm256_permute4x64_epi64::<FROM>(word);
+        Self([moved(a), moved(b), moved(c), moved(d), moved(e)])
+    }
+
+    /// Zero, but in those lanes for which `WHICH` has two bits set.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn only<const WHICH: i32>(self) -> Self {
+        let [a, b, c, d, e] = self.0;
+        let only = |word| _mm256_blend_epi32::<WHICH>(_mm256_setzero_si256(), word);
+        Self([only(a), only(b), only(c), only(d), only(e)])
     }
 
     /// The product of a wide and a loose element, reduced.
     #[target_feature(enable = "avx2")]
     #[inline]
     pub(super) fn mul(self, loose: Self) -> Self {
+        self.times(&loose.factor())
+    }
+
+    /// A loose element made ready to be multiplied with others, once for all of them.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn factor(self) -> Multiples {
+        self.assert_within(LOOSE);
+        Multiples::of(&self.unpack())
+    }
+
+    /// The product of a wide element and a loose one that was made ready, reduced.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn times(self, loose: &Multiples) -> Self {
         self.assert_within(WIDE);
-        loose.assert_within(LOOSE);
-        let product = products(&self.unpack(), &Multiples::of(&loose.unpack()));
-        let product = Self::pack(carry(product));
+        let product = Self::pack(carry(products(&self.unpack(), loose)));
         product.assert_within(REDUCED);
         product
     }
@@ -298,13 +344,6 @@ impl Fe4 {
             }
         }
     }
-}
-
-/// Word by word.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn zip(a: [__m256i; 5], b: [__m256i; 5], f: impl Fn(__m256i, __m256i) -> __m256i) -> [__m256i; 5] {
-    std::array::from_fn(|j| f(a[j], b[j]))
 }
 
 /// Carries from limb to limb, in two chains at a time, as the head of this file describes.

@@ -12,6 +12,7 @@ mod field;
 mod msm;
 mod point;
 mod product;
+mod sha512;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use decode::TOGETHER;
 pub(super) use decode::{Found, Root};
 pub(super) use msm::{Long, SHORT_OFFSET, Short};
 pub(super) use point::Niels;
+use sha2::{Digest, Sha512};
+pub(super) use sha512::{HEAD_LEN, Message};
 
 /// Proof that this processor has AVX2.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +63,27 @@ impl Avx2 {
             all.extend_from_slice(&niels[..points.len()]);
         }
         all
+    }
+
+    /// The SHA-512 digests of messages.
+    pub(super) fn sha512(self, messages: &[Message<'_>]) -> Vec<[u8; 64]> {
+        let mut digests = Vec::with_capacity(messages.len());
+        for messages in messages.chunks(4) {
+            let four = std::array::from_fn(|i| messages[i.min(messages.len() - 1)]);
+            let blocks = four.each_ref().map(sha512::blocks);
+            let most = blocks.into_iter().max().unwrap_or(0);
+            if blocks[..messages.len()].iter().sum::<usize>() < 2 * most {
+                // One long message would keep the others waiting: one by one they are done sooner.
+                digests.extend(messages.iter().map(|(head, rest)| {
+                    <[u8; 64]>::from(Sha512::new().chain_update(head).chain_update(rest).finalize())
+                }));
+            } else {
+                // SAFETY: `self` is there, and so is AVX2.
+                let four = unsafe { sha512::hash(&four) };
+                digests.extend_from_slice(&four[..messages.len()]);
+            }
+        }
+        digests
     }
 
     /// Whether the sum of all terms is of small order, that is, whether 8 times it is the identity.

@@ -12,11 +12,13 @@
 //! they are above -K. A digit of 0 has a bucket as well, which nobody reads.
 
 use std::arch::x86_64::{
-    __m256i, _mm256_permute2x128_si256, _mm256_unpackhi_epi64, _mm256_unpacklo_epi64,
+    __m256i, _mm256_and_si256, _mm256_cmpgt_epi64, _mm256_permute2x128_si256, _mm256_set1_epi64x,
+    _mm256_srlv_epi64, _mm256_sub_epi64, _mm256_unpackhi_epi64, _mm256_unpacklo_epi64,
+    _mm256_xor_si256,
 };
 
 use super::field::Fe4;
-use super::point::{Niels, Niels4, Point4};
+use super::point::{Niels, Niels4, Point, Point4};
 
 /// The bytes of a scalar plus K, and zeros behind it, so that eight can be read from anywhere.
 const DIGITS_LEN: usize = 40;
@@ -24,6 +26,9 @@ const DIGITS_LEN: usize = 40;
 /// The bits of a long scalar, which is below the group order L < 2^253, and of a short one, which is
 /// above -2^127.1 and below 2^127.
 const LONG_BITS: u32 = 253;
+///
+/// With windows of 8 bits, for which [`SHORT_OFFSET`] is K, short scalars plus K have 128 bits; with
+/// others they have up to 2^128 plus K, for which two more bits are kept.
 const SHORT_BITS: u32 = 128;
 
 /// What is taken away from 128 random bits to make a short scalar: 2^7 in every byte, which is K for
@@ -48,11 +53,13 @@ pub(super) struct Windows {
 
 impl Windows {
     /// All that are in use.
-    pub(super) const ALL: [Self; 4] = [Self::of(5), Self::of(6), Self::of(8), Self::of(11)];
+    pub(super) const ALL: [Self; 5] =
+        [Self::of(4), Self::of(5), Self::of(6), Self::of(8), Self::of(11)];
 
     const fn of(bits: u32) -> Self {
         let groups = LONG_BITS.div_ceil(4 * bits);
-        let short_groups = SHORT_BITS.div_ceil(4 * bits);
+        let short_bits = if bits == 8 { SHORT_BITS } else { SHORT_BITS + 2 };
+        let short_groups = short_bits.div_ceil(4 * bits);
         // Then a long scalar plus K, which is below 2^(all bits - 1) (1 + 2^(1 - w)), stays within all
         // bits. Eight bytes from any group's first bit on are there, and hold all of the group.
         assert!(groups * 4 * bits > LONG_BITS + 1);
@@ -67,7 +74,7 @@ impl Windows {
             // An addition of buckets has nine products, that of a point seven.
             groups * long + short_groups * short + groups * (2 << (windows.bits - 1)) * 9 / 7
         };
-        Self::ALL.into_iter().min_by_key(cost).expect("there are four")
+        Self::ALL.into_iter().min_by_key(cost).expect("there are some")
     }
 
     /// 2^(w-1).
@@ -124,13 +131,32 @@ impl Digits {
     }
 
     /// The digits of a group's four windows, each with 2^(w-1) still in it.
-    fn group(&self, windows: Windows, group: u32) -> [usize; 4] {
-        let at = (4 * windows.bits * group) as usize;
-        let bytes = self.0[at / 8..].first_chunk().expect("K and zeros fill up");
-        let bits = u64::from_le_bytes(*bytes) >> (at % 8);
-        std::array::from_fn(|lane| {
-            (bits >> (windows.bits as usize * lane)) as usize & (2 * windows.half() - 1)
-        })
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn group(&self, group: &Group) -> __m256i {
+        let bytes = self.0[group.byte..].first_chunk().expect("K and zeros fill up");
+        let bits = u64::from_le_bytes(*bytes).cast_signed();
+        _mm256_and_si256(_mm256_srlv_epi64(_mm256_set1_epi64x(bits), group.shifts), group.mask)
+    }
+}
+
+/// Where the digits of a group of windows are found.
+struct Group {
+    byte: usize,
+    shifts: __m256i,
+    mask: __m256i,
+}
+
+impl Group {
+    fn new(windows: Windows, number: u32) -> Self {
+        let at = 4 * windows.bits * number;
+        let shift = |lane: u32| u64::from(at % 8 + lane * windows.bits);
+        let mask = 2 * windows.half() as u64 - 1;
+        Self {
+            byte: at as usize / 8,
+            shifts: bytemuck::cast([shift(0), shift(1), shift(2), shift(3)]),
+            mask: bytemuck::cast([mask; 4]),
+        }
     }
 }
 
@@ -163,13 +189,16 @@ impl Buckets {
     /// digit is negative. The digits still have 2^(w-1) in them.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn put(&mut self, digits: [usize; 4], half: usize, point: &Niels) {
-        let negate = digits.map(|digit| if digit < half { u64::MAX } else { 0 });
-        let digits = digits.map(|digit| digit.abs_diff(half));
-        let sum = self.get(digits).add_niels(&Niels4::splat(point, bytemuck::cast(negate)));
-        for (lane, bucket) in to_buckets(&sum).into_iter().enumerate() {
-            self.0[digits[lane]][lane] = bucket;
-        }
+    fn put(&mut self, digits: __m256i, half: __m256i, point: &Niels) {
+        let negate = _mm256_cmpgt_epi64(half, digits);
+        let digits = _mm256_sub_epi64(digits, half);
+        let digits = _mm256_sub_epi64(_mm256_xor_si256(digits, negate), negate);
+        let digits: [u64; 4] = bytemuck::cast(digits);
+        #[expect(clippy::cast_possible_truncation, reason = "there is a bucket for each digit")]
+        let [a, b, c, d] = digits.map(|digit| digit as usize);
+        let mut sum = self.get([a, b, c, d]);
+        sum.add_niels(&Niels4::splat(point, negate));
+        [self.0[a][0], self.0[b][1], self.0[c][2], self.0[d][3]] = to_buckets(&sum);
     }
 
     /// The sum of all buckets, each times its digit: digit after digit from the highest down, the sum
@@ -178,8 +207,8 @@ impl Buckets {
     fn sum(&self) -> Point4 {
         let (mut so_far, mut sum) = (Point4::identity(), Point4::identity());
         for digit in (1..self.0.len()).rev() {
-            so_far = so_far.add(&self.get([digit; 4]));
-            sum = sum.add(&so_far);
+            so_far.add(&self.get([digit; 4]));
+            sum.add(&so_far);
         }
         sum
     }
@@ -198,7 +227,13 @@ fn to_buckets(points: &Point4) -> [Bucket; 4] {
         transpose([z[2], z[3], z[4], t[0]]),
         transpose([t[1], t[2], t[3], t[4]]),
     ];
-    std::array::from_fn(|lane| rows.map(|row| row[lane]))
+    let [a, b, c, d, e] = rows;
+    [
+        [a[0], b[0], c[0], d[0], e[0]],
+        [a[1], b[1], c[1], d[1], e[1]],
+        [a[2], b[2], c[2], d[2], e[2]],
+        [a[3], b[3], c[3], d[3], e[3]],
+    ]
 }
 
 /// Four points out of four buckets.
@@ -233,30 +268,37 @@ fn transpose([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
     ]
 }
 
-/// Four times the same point: the sum of all terms.
+/// The sum of all terms.
 #[target_feature(enable = "avx2")]
-pub(super) fn sum(windows: Windows, long: &[Long<'_>], short: &[Short<'_>]) -> Point4 {
+pub(super) fn sum(windows: Windows, long: &[Long<'_>], short: &[Short<'_>]) -> Point {
     let offset = windows.offset(windows.groups);
     let long: Vec<_> =
         long.iter().map(|(scalar, point)| (Digits::of_long(scalar, &offset), *point)).collect();
     let offset = windows.short_offset();
     let short: Vec<_> =
         short.iter().map(|(scalar, point)| (Digits::of_short(*scalar, &offset), *point)).collect();
-    let half = windows.half();
+    let half = bytemuck::cast([windows.half() as u64; 4]);
     let mut buckets = Buckets::new(windows);
-    let mut sum = Point4::identity();
-    for group in (0..windows.groups).rev() {
+    let mut sum = Point4::identity().lane(0);
+    for number in (0..windows.groups).rev() {
         buckets.clear();
-        let short = if group < windows.short_groups { &short[..] } else { &[] };
-        for (digits, point) in long.iter().chain(short) {
-            buckets.put(digits.group(windows, group), half, point);
+        let group = Group::new(windows, number);
+        for (digits, point) in &long {
+            buckets.put(digits.group(&group), half, point);
+        }
+        if number < windows.short_groups {
+            for (digits, point) in &short {
+                buckets.put(digits.group(&group), half, point);
+            }
         }
         let of_windows = buckets.sum();
         for lane in (0..4).rev() {
             for _ in 0..windows.bits {
-                sum = sum.double();
+                sum.double();
             }
-            sum = sum.add(&of_windows.splat_lane(lane));
+            let mut both = sum.splat();
+            both.add(&of_windows.lane(lane).splat());
+            sum = both.lane(0);
         }
     }
     sum
@@ -265,6 +307,10 @@ pub(super) fn sum(windows: Windows, long: &[Long<'_>], short: &[Short<'_>]) -> P
 /// Whether 8 times the sum of all terms is the identity.
 #[target_feature(enable = "avx2")]
 pub(super) fn sum_is_small(windows: Windows, long: &[Long<'_>], short: &[Short<'_>]) -> bool {
-    let [is_identity, ..] = sum(windows, long, short).double().double().double().is_identity();
+    let mut sum = sum(windows, long, short);
+    for _ in 0..3 {
+        sum.double();
+    }
+    let [is_identity, ..] = sum.splat().is_identity();
     is_identity
 }

@@ -91,49 +91,47 @@ impl Point4 {
         Self { x: zero, y: one, z: one, t: zero }
     }
 
-    /// Seven products.
+    /// Adds a point: seven products.
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub(super) fn add_niels(&self, other: &Niels4) -> Self {
+    pub(super) fn add_niels(&mut self, other: &Niels4) {
         let a = self.y.sub(self.x).mul(other.difference);
         let b = self.y.add(self.x).mul(other.sum);
         let c = self.t.mul(other.product);
-        Self::sum_of(a, b, c, self.z.add(self.z))
+        self.set_sum(a, b, c, self.z.add(self.z));
     }
 
-    /// Nine products.
+    /// Adds a point: nine products.
     #[target_feature(enable = "avx2")]
-    #[inline]
-    pub(super) fn add(&self, other: &Self) -> Self {
+    pub(super) fn add(&mut self, other: &Self) {
         let a = self.y.sub(self.x).mul(other.y.sub(other.x));
         let b = self.y.add(self.x).mul(other.y.add(other.x));
         let c = self.t.mul(Fe4::splat(&TWICE_D)).mul(other.t);
         let d = self.z.mul(other.z);
-        Self::sum_of(a, b, c, d.add(d))
+        self.set_sum(a, b, c, d.add(d));
     }
 
     /// The second half of an addition. `d` is twice a reduced element, the others are reduced.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn sum_of(a: Fe4, b: Fe4, c: Fe4, d: Fe4) -> Self {
+    fn set_sum(&mut self, a: Fe4, b: Fe4, c: Fe4, d: Fe4) {
         // e, g and h are loose, f is wide.
         let (e, f) = (b.sub(a), d.sub(c));
         let (g, h) = (d.add(c), b.add(a));
-        Self { x: f.mul(e), y: g.mul(h), z: f.mul(g), t: e.mul(h) }
+        let e = e.factor();
+        self.x = f.times(&e);
+        self.t = h.times(&e);
+        let g = g.factor();
+        self.y = h.times(&g);
+        self.z = f.times(&g);
     }
 
-    /// Four squares and four products.
+    /// This point, two times: four squares and four products.
+    #[cfg(test)]
     #[target_feature(enable = "avx2")]
-    #[inline]
-    pub(super) fn double(&self) -> Self {
-        let (a, b) = (self.x.square(), self.y.square());
-        let c = self.z.square();
-        // The negatives of the paper's E, F, G and H: their products are the same. e is wide, f is
-        // too large until it is carried, g and h are loose.
-        let e = a.add(b).sub(self.x.add(self.y).square());
-        let f = c.add(c).add(a).sub(b).carry();
-        let (g, h) = (a.sub(b), a.add(b));
-        Self { x: e.mul(f), y: g.mul(h), z: f.mul(g), t: e.mul(h) }
+    pub(super) fn double(&mut self) {
+        let twice = *self;
+        self.add(&twice);
     }
 
     /// Whether the point in each lane is the identity.
@@ -144,10 +142,52 @@ impl Point4 {
         std::array::from_fn(|lane| (x & same) >> (8 * lane) & 1 == 1)
     }
 
-    /// Lane `lane` of this point in each lane.
+    /// The point of one lane.
     #[target_feature(enable = "avx2")]
-    pub(super) fn splat_lane(&self, lane: usize) -> Self {
-        let splat = |of: Fe4| Fe4::splat(&of.to_lanes()[lane]);
-        Self { x: splat(self.x), y: splat(self.y), z: splat(self.z), t: splat(self.t) }
+    pub(super) fn lane(&self, lane: usize) -> Point {
+        let word = |of: Fe4| of.to_lanes()[lane];
+        let lanes = [word(self.x), word(self.y), word(self.z), word(self.t)];
+        Point(Fe4::from_lanes(lanes.each_ref()))
+    }
+}
+
+/// One point in extended coordinates: X, Y, Z and T are the four lanes. Reduced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Point(Fe4);
+
+impl Point {
+    /// The point, in each of four lanes.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn splat(&self) -> Point4 {
+        let Self(xyzt) = self;
+        Point4 {
+            x: xyzt.lanes::<0b00_00_00_00>(),
+            y: xyzt.lanes::<0b01_01_01_01>(),
+            z: xyzt.lanes::<0b10_10_10_10>(),
+            t: xyzt.lanes::<0b11_11_11_11>(),
+        }
+    }
+
+    /// This point, two times, by four squares and four products, the four at once.
+    ///
+    /// With A = X^2, B = Y^2, C = Z^2 and S = (X + Y)^2, and e = A + B - S, f = 2 C + A - B, g = A - B
+    /// and h = A + B, the negatives of what the paper calls E, F, G and H, the coordinates are e f, g h,
+    /// f g and e h: products of two negatives.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn double(&mut self) {
+        let Self(xyzt) = *self;
+        // In the order of lanes: X, Y, Z, X + Y.
+        let y = xyzt.lanes::<0b01_00_00_00>().only::<0b11_00_00_00>();
+        let abcs = xyzt.lanes::<0b00_10_01_00>().add(y).square();
+        let a = abcs.lanes::<0b00_00_00_00>();
+        let b = abcs.lanes::<0b01_01_01_01>();
+        let c = abcs.lanes::<0b10_10_10_10>();
+        let c = c.add(c);
+        // e, g, f, e; and f, h, g, h. Both are carried, as the lanes of f are too large.
+        let minus = abcs.lanes::<0b11_01_01_11>();
+        let egfe = a.add(b.only::<0b11_00_00_11>()).add(c.only::<0b00_11_00_00>()).sub(minus);
+        let plus = a.add(b.only::<0b11_00_11_00>()).add(c.only::<0b00_00_00_11>());
+        let fhgh = plus.sub(b.only::<0b00_11_00_11>());
+        self.0 = egfe.carry().mul(fhgh.carry());
     }
 }

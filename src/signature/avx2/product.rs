@@ -25,13 +25,30 @@ impl Multiples {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub(super) fn of(limbs: &Limbs) -> Self {
-        let nineteen = _mm256_set1_epi64x(19);
-        let mut table = [_mm256_setzero_si256(); 19];
-        for i in 1..10 {
-            table[i - 1] = _mm256_mul_epu32(limbs[i], nineteen);
-        }
-        table[9..].copy_from_slice(limbs);
-        Self(table)
+        let times_19 = |limb| _mm256_mul_epu32(limb, _mm256_set1_epi64x(19));
+        let [a, b, c, d, e, f, g, h, i, j] = *limbs;
+        // Written out, as filling in an array becomes a call that copies memory.
+        Self([
+            times_19(b),
+            times_19(c),
+            times_19(d),
+            times_19(e),
+            times_19(f),
+            times_19(g),
+            times_19(h),
+            times_19(i),
+            times_19(j),
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+            i,
+            j,
+        ])
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! `BLOCKMILL_CASES` is the number of cases of the long run, which is ignored otherwise.
 
+use std::arch::x86_64::__m256i;
+
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -9,6 +11,7 @@ use curve25519_dalek::traits::{Identity, IsIdentity, VartimeMultiscalarMul};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use ruint::aliases::{U256, U512};
+use sha2::{Digest, Sha512};
 
 use super::decode::TOGETHER;
 use super::field::{Fe4, Grade, LOOSE, REDUCED, WIDE, Words, bytes_of, words_of};
@@ -181,10 +184,17 @@ fn compare_decoding(encodings: &[[u8; 32]; TOGETHER]) {
         let Some((root, niels)) = found.filter(|_| canonical) else { continue };
         for niels in [niels, decode::niels([&(root, *bytes); 4])[3]] {
             let none = bytemuck::cast([0u64; 4]);
-            let point = Point4::identity().add_niels(&Niels4::splat(&niels, none));
-            assert_eq!(encode(&point), [*bytes; 4]);
+            assert_eq!(encode(&sum_of(&Point4::identity(), &niels, none)), [*bytes; 4]);
         }
     }
+}
+
+/// The sum of two points, the second one negated where the bits of `negate` are set.
+#[target_feature(enable = "avx2")]
+fn sum_of(point: &Point4, niels: &Niels, negate: __m256i) -> Point4 {
+    let mut sum = *point;
+    sum.add_niels(&Niels4::splat(niels, negate));
+    sum
 }
 
 #[target_feature(enable = "avx2")]
@@ -253,30 +263,40 @@ fn scalar(random: &mut StdRng) -> Scalar {
 #[target_feature(enable = "avx2")]
 fn compare_points(cases: usize, seed: u64) {
     let mut random = random(seed);
-    let lanes = Niels4::splat(&niels(&EdwardsPoint::identity()), bytemuck::cast([0u64; 4]));
-    let mut sum = Point4::identity().add_niels(&lanes);
+    let mut sum = Point4::identity();
     let mut slow = [EdwardsPoint::identity(); 4];
     for _ in 0..cases.div_ceil(16) {
         let (a, of_a) = point(&mut random);
         let negate: [bool; 4] = std::array::from_fn(|_| random.random());
         let mask = bytemuck::cast(negate.map(|negate| if negate { u64::MAX } else { 0 }));
         let signed = negate.map(|negate| if negate { -a } else { a });
+        let twice = |points: [EdwardsPoint; 4]| points.map(|point| point + point);
         let check = |point: &Point4, slow: [EdwardsPoint; 4]| {
             assert_eq!(encode(point), slow.map(|point| point.compress().0));
             assert_eq!(point.is_identity(), slow.map(|point| point.is_identity()));
         };
-        let one = Point4::identity().add_niels(&Niels4::splat(&of_a, mask));
+        let one = sum_of(&Point4::identity(), &of_a, mask);
         check(&one, signed);
-        let together = sum.add_niels(&Niels4::splat(&of_a, mask));
-        check(&together, std::array::from_fn(|lane| slow[lane] + signed[lane]));
-        check(&together.add(&sum), std::array::from_fn(|i| slow[i] + slow[i] + signed[i]));
-        check(&one.add_niels(&Niels4::splat(&of_a, mask)), signed.map(|point| point + point));
-        check(&one.double(), signed.map(|point| point + point));
+        let together = sum_of(&sum, &of_a, mask);
+        let slow_together = std::array::from_fn(|lane| slow[lane] + signed[lane]);
+        check(&together, slow_together);
+        let mut more = together;
+        more.add(&sum);
+        let slow_more = std::array::from_fn(|lane| slow_together[lane] + slow[lane]);
+        check(&more, slow_more);
+        check(&sum_of(&one, &of_a, mask), twice(signed));
+        let mut doubled = one;
+        doubled.double();
+        check(&doubled, twice(signed));
+        let lane = random.random_range(0..4);
+        let mut of_lane = more.lane(lane);
+        of_lane.double();
+        check(&of_lane.splat(), twice([slow_more[lane]; 4]));
         (sum, slow) = match random.random_range(0..4) {
             0 => (one, signed),
-            1 => (sum.double(), slow.map(|point| point + point)),
-            2 => (together.add(&sum), std::array::from_fn(|i| slow[i] + slow[i] + signed[i])),
-            _ => (together, std::array::from_fn(|lane| slow[lane] + signed[lane])),
+            1 => (of_lane.splat(), twice([slow_more[lane]; 4])),
+            2 => (more, slow_more),
+            _ => (together, slow_together),
         };
     }
 }
@@ -316,8 +336,11 @@ fn compare_sums(cases: usize, seed: u64) {
         let long: Vec<_> = long.iter().map(|(by, of, _)| (*by, *of)).collect();
         let short: Vec<_> = short.iter().map(|(by, of, _)| (*by, *of)).collect();
         for windows in Windows::ALL {
-            let sum = msm::sum(windows, &long, &short);
-            assert_eq!(encode(&sum.double().double().double()), [slow.compress().0; 4]);
+            let mut sum = msm::sum(windows, &long, &short);
+            for _ in 0..3 {
+                sum.double();
+            }
+            assert_eq!(encode(&sum.splat()), [slow.compress().0; 4]);
             assert_eq!(msm::sum_is_small(windows, &long, &short), slow.is_identity());
             done += terms.len().max(1);
         }
@@ -334,6 +357,34 @@ fn field_elements_are_those_of_big_integers() {
 fn decoding_is_daleks() {
     with_avx2!(compare_edges_of_decoding());
     with_avx2!(compare_random_decoding(CASES, 2));
+}
+
+/// Messages of every length around one and two blocks, in every company.
+fn compare_hashes(avx2: Avx2) {
+    let bytes: Vec<u8> = (0..2_000u32).map(|i| (i * i % 251).to_le_bytes()[0]).collect();
+    let heads: [[u8; 64]; 2] = [[0x5a; 64], *bytes.first_chunk().expect("64 bytes")];
+    let lens = (0..330).chain([500, 1_000, 1_999]);
+    let messages: Vec<_> = lens.map(|len| (&heads[len % 2], &bytes[..len])).collect();
+    let slowly = |(head, rest): &(&[u8; 64], &[u8])| -> [u8; 64] {
+        Sha512::new().chain_update(head).chain_update(rest).finalize().into()
+    };
+    let expected: Vec<_> = messages.iter().map(slowly).collect();
+    for skipped in 0..8 {
+        assert_eq!(avx2.sha512(&messages[skipped..]), expected[skipped..]);
+    }
+    // Neighbours of very different lengths.
+    let order = |i: usize| (i * 97 + 13) % messages.len();
+    let mixed: Vec<_> = (0..messages.len()).map(|i| messages[order(i)]).collect();
+    let digests = avx2.sha512(&mixed);
+    assert!((0..mixed.len()).all(|i| digests[i] == expected[order(i)]));
+}
+
+#[test]
+fn digests_are_those_of_sha2() {
+    match Avx2::detect() {
+        Some(avx2) => compare_hashes(avx2),
+        None => eprintln!("no AVX2 here: nothing was compared"),
+    }
 }
 
 #[test]
