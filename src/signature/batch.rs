@@ -29,11 +29,10 @@ use hashbrown::HashMap;
 use rayon::prelude::*;
 use sha2::{Digest, Sha512};
 
-use super::encoding::{challenge, parts};
-use super::engine::{Engine, Key, Points, Weight};
+use super::engine::{Engine, HEAD_LEN, Key, Points, Weight};
 use super::search::{BATCH_MIN, HALVED, lowest_bad};
 use super::wide::Wide;
-use super::{InvalidSignature, PublicKey, verify};
+use super::{InvalidSignature, PublicKey, encoding, verify};
 
 /// The signatures in one equation: below the least, doublings are not shared enough to spread the
 /// batch over more threads; above the most, nothing more is shared (but for equal keys).
@@ -42,10 +41,7 @@ const CHUNK_MAX: usize = 16_384;
 const _: () = assert!(BATCH_MIN <= CHUNK_MIN && CHUNK_MIN <= CHUNK_MAX);
 
 /// Sets the hash that makes weights apart from every other use of SHA-512.
-const WEIGHTS_DOMAIN: &[u8] = b"blockmill signature batch weights 1";
-
-/// The length of a weight in bytes: 128 bits.
-const WEIGHT_LEN: usize = size_of::<u128>();
+const WEIGHTS_DOMAIN: &[u8; 32] = b"blockmill: weights of signatures";
 
 /// A signature to judge, all of it raw bytes of any length.
 #[derive(Clone, Copy, Debug)]
@@ -170,6 +166,7 @@ fn first_bad_singly<C: Claim>(claims: &[C]) -> Option<BadSignature> {
 
 /// The leading signatures of a chunk that are well formed, decoded once.
 struct Chunk<'a, C> {
+    engine: Engine,
     claims: &'a [C],
     signatures: Vec<Parts>,
     points: Points,
@@ -192,26 +189,39 @@ impl<'a, C: Claim> Chunk<'a, C> {
         let mut keys = Vec::new();
         let mut key_numbers = HashMap::<_, _, foldhash::quality::RandomState>::default();
         let mut encodings = Vec::with_capacity(claims.len());
-        let mut signatures = Vec::with_capacity(claims.len());
+        let mut parts = Vec::with_capacity(claims.len());
         for claim in claims {
             let Ok(key) = claim.key() else { break };
-            let (message, signature) = claim.signed();
-            let Ok((commitment, response)) = parts(signature) else { break };
+            let Ok((commitment, response)) = encoding::parts(claim.signed().1) else { break };
             let number = *key_numbers.entry(*key.bytes).or_insert_with(|| {
                 keys.push(key);
                 keys.len() - 1
             });
-            let challenge = challenge(&commitment, key.bytes, message);
             encodings.push(commitment);
-            signatures.push(Parts { key: number, response, challenge });
+            parts.push((number, response));
         }
         let mut points = Points::of_keys(engine, &keys);
         let known = points.keys_len();
         // Keys are numbered as they come, so the first without a point is at its first signature.
-        encodings.truncate(signatures.iter().take_while(|one| one.key < known).count());
+        encodings.truncate(parts.iter().take_while(|(key, _)| *key < known).count());
         points.decode_commitments(&encodings);
-        signatures.truncate(points.commitments_len());
-        Self { claims, signatures, points }
+        encodings.truncate(points.commitments_len());
+        let heads = encodings.iter().zip(&parts).map(|(commitment, (key, _))| {
+            let mut head = [0; HEAD_LEN];
+            head[..32].copy_from_slice(commitment);
+            head[32..].copy_from_slice(keys[*key].bytes);
+            head
+        });
+        let heads: Vec<_> = heads.collect();
+        let messages = heads.iter().zip(claims).map(|(head, claim)| (head, claim.signed().0));
+        let hashes = engine.sha512(&messages.collect::<Vec<_>>());
+        let signatures = parts.into_iter().zip(&hashes).map(|((key, response), hash)| Parts {
+            key,
+            response,
+            challenge: Scalar::from_bytes_mod_order_wide(hash),
+        });
+        let signatures = signatures.collect();
+        Self { engine, claims, signatures, points }
     }
 
     /// The first signature that seems bad: one that is well formed and whose equation does not hold,
@@ -233,7 +243,7 @@ impl<'a, C: Claim> Chunk<'a, C> {
     /// signatures on the right are of keys that sign on the left too. In one equation these share a
     /// term, and losing that costs more than the second equation does.
     fn is_halved(&self, range: &Range<usize>) -> bool {
-        if !HALVED.contains(&range.len()) {
+        if !self.engine.is_portable() || !HALVED.contains(&range.len()) {
             return false;
         }
         let (left, right) = self.signatures[range.clone()].split_at(range.len() / 2);
@@ -261,22 +271,27 @@ impl<'a, C: Claim> Chunk<'a, C> {
     }
 
     /// A weight for each signature, as the head of this file describes.
+    ///
+    /// The transcript is hashed in four parts, and their digests into the seed, because four messages
+    /// at a time are hashed sooner than one.
     fn weights(&self, random: &[u8; 32]) -> Vec<Weight> {
-        let mut transcript = Sha512::new();
-        transcript.update(WEIGHTS_DOMAIN);
-        transcript.update(random);
-        for one in &self.signatures {
-            transcript.update(one.challenge.as_bytes());
-            transcript.update(one.response.as_bytes());
-        }
-        let seed: [u8; 64] = transcript.finalize().into();
-        let blocks = (0u64..).flat_map(|counter| {
-            let block = Sha512::new().chain_update(seed).chain_update(counter.to_le_bytes());
-            let block: [u8; 64] = block.finalize().into();
-            let (weights, _) = block.as_chunks::<WEIGHT_LEN>();
-            <[_; 4]>::try_from(weights).expect("64 bytes are four times 16")
+        let mut head = [0; HEAD_LEN];
+        head[..32].copy_from_slice(WEIGHTS_DOMAIN);
+        head[32..].copy_from_slice(random);
+        let parts = self.signatures.chunks(self.signatures.len().div_ceil(4).max(1)).map(|part| {
+            let numbers = part.iter().flat_map(|one| [&one.challenge, &one.response]);
+            numbers.flat_map(|number| *number.as_bytes()).collect::<Vec<_>>()
         });
-        let weights = blocks.map(|bytes| Weight::new(u128::from_le_bytes(bytes)));
+        let parts: Vec<_> = parts.collect();
+        let messages: Vec<_> = parts.iter().map(|part| (&head, part.as_slice())).collect();
+        let digests = self.engine.sha512(&messages);
+        let seed: [u8; HEAD_LEN] = Sha512::digest(digests.as_flattened()).into();
+        let blocks = self.signatures.len().div_ceil(4) as u64;
+        let counters: Vec<_> = (0..blocks).map(u64::to_le_bytes).collect();
+        let messages: Vec<_> = counters.iter().map(|counter| (&seed, &counter[..])).collect();
+        let blocks = self.engine.sha512(&messages);
+        let (weights, _) = blocks.as_flattened().as_chunks();
+        let weights = weights.iter().map(|bytes| Weight::new(u128::from_le_bytes(*bytes)));
         weights.take(self.signatures.len()).collect()
     }
 }

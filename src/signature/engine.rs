@@ -12,6 +12,7 @@ use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
+use sha2::{Digest, Sha512};
 
 use super::avx2::{Avx2, Niels, SHORT_OFFSET};
 use super::encoding::{decode_point, is_canonical};
@@ -74,6 +75,19 @@ impl Engine {
         batch::verify_claims(self, items)
     }
 
+    /// Whether this is the one that runs everywhere.
+    pub(super) const fn is_portable(self) -> bool {
+        matches!(self.0, Kind::Portable)
+    }
+
+    /// The SHA-512 digests of messages.
+    pub(super) fn sha512(self, messages: &[Message<'_>]) -> Vec<[u8; 64]> {
+        match self.0 {
+            Kind::Portable => messages.iter().map(sha512).collect(),
+            Kind::Avx2(avx2) => avx2.sha512(messages),
+        }
+    }
+
     /// The AVX2 unit, if this engine is that.
     pub(super) const fn avx2(self) -> Option<Avx2> {
         match self.0 {
@@ -81,6 +95,17 @@ impl Engine {
             Kind::Avx2(avx2) => Some(avx2),
         }
     }
+}
+
+/// A message to hash, in two parts: the first is as long as R and A, or as a digest.
+pub(super) type Message<'a> = (&'a [u8; HEAD_LEN], &'a [u8]);
+
+/// The length of a message's first part in bytes.
+pub(super) const HEAD_LEN: usize = 64;
+
+/// The SHA-512 digest of one message.
+pub(super) fn sha512((head, rest): &Message<'_>) -> [u8; 64] {
+    Sha512::new().chain_update(head).chain_update(rest).finalize().into()
 }
 
 /// A key, and what is known of it.

@@ -17,12 +17,11 @@ mod sha512;
 #[cfg(test)]
 mod tests;
 
+use super::engine::{self, Message};
 use decode::TOGETHER;
 pub(super) use decode::{Found, Root};
 pub(super) use msm::{Long, SHORT_OFFSET, Short};
 pub(super) use point::Niels;
-use sha2::{Digest, Sha512};
-pub(super) use sha512::{HEAD_LEN, Message};
 
 /// Proof that this processor has AVX2.
 #[derive(Clone, Copy, Debug)]
@@ -74,9 +73,7 @@ impl Avx2 {
             let most = blocks.into_iter().max().unwrap_or(0);
             if blocks[..messages.len()].iter().sum::<usize>() < 2 * most {
                 // One long message would keep the others waiting: one by one they are done sooner.
-                digests.extend(messages.iter().map(|(head, rest)| {
-                    <[u8; 64]>::from(Sha512::new().chain_update(head).chain_update(rest).finalize())
-                }));
+                digests.extend(messages.iter().map(engine::sha512));
             } else {
                 // SAFETY: `self` is there, and so is AVX2.
                 let four = unsafe { sha512::hash(&four) };

@@ -5,11 +5,7 @@ use std::arch::x86_64::{
     _mm256_set1_epi64x, _mm256_slli_epi64, _mm256_srli_epi64, _mm256_xor_si256,
 };
 
-/// A message in two parts.
-pub(in super::super) type Message<'a> = (&'a [u8; HEAD_LEN], &'a [u8]);
-
-/// The length of a message's first part in bytes.
-pub(in super::super) const HEAD_LEN: usize = 64;
+use super::super::engine::{HEAD_LEN, Message};
 
 /// The length of a block in bytes.
 const BLOCK_LEN: usize = 128;
