@@ -22,6 +22,7 @@
 //! batches). With both, neither a snapshot of a virtual machine that repeats its randomness nor
 //! somebody with much time to prepare a block gains anything. It costs half a SHA-512 block a signature.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use curve25519_dalek::scalar::Scalar;
@@ -150,8 +151,9 @@ fn first_bad<C: Claim>(engine: Engine, claims: &[C]) -> Option<BadSignature> {
     if claims.len() < BATCH_MIN {
         return first_bad_singly(claims);
     }
-    let index = Chunk::new(engine, claims).first_suspect()?;
-    match claims[index].verify() {
+    let chunk = Chunk::new(engine, claims);
+    let index = chunk.first_suspect()?;
+    match chunk.verify(index) {
         Err(fault) => Some(BadSignature { index, fault }),
         Ok(()) => first_bad_singly(claims),
     }
@@ -170,6 +172,8 @@ struct Chunk<'a, C> {
     claims: &'a [C],
     signatures: Vec<Parts>,
     points: Points,
+    /// The latest single verdict, of which signature and what it was.
+    latest: Cell<Option<(usize, Result<(), InvalidSignature>)>>,
 }
 
 /// A signature taken apart.
@@ -221,7 +225,19 @@ impl<'a, C: Claim> Chunk<'a, C> {
             challenge: Scalar::from_bytes_mod_order_wide(hash),
         });
         let signatures = signatures.collect();
-        Self { engine, claims, signatures, points }
+        Self { engine, claims, signatures, points, latest: Cell::new(None) }
+    }
+
+    /// The verdict on one signature alone.
+    fn verify(&self, index: usize) -> Result<(), InvalidSignature> {
+        match self.latest.get() {
+            Some((latest, verdict)) if latest == index => verdict,
+            _ => {
+                let verdict = self.claims[index].verify();
+                self.latest.set(Some((index, verdict)));
+                verdict
+            }
+        }
     }
 
     /// The first signature that seems bad: one that is well formed and whose equation does not hold,
@@ -229,7 +245,7 @@ impl<'a, C: Claim> Chunk<'a, C> {
     fn first_suspect(&self) -> Option<usize> {
         let malformed = self.signatures.len();
         let unequal = if malformed < BATCH_MIN {
-            (0..malformed).find(|&index| self.claims[index].verify().is_err())
+            (0..malformed).find(|&index| self.verify(index).is_err())
         } else {
             let weights = self.weights(&rand::random());
             let halved = |range: &Range<usize>| self.is_halved(range);
@@ -256,7 +272,7 @@ impl<'a, C: Claim> Chunk<'a, C> {
     /// Whether rule 6 of E1 holds for all signatures in `range`.
     fn holds(&self, range: Range<usize>, weights: &[Weight]) -> bool {
         if range.len() == 1 {
-            return self.claims[range.start].verify().is_ok();
+            return self.verify(range.start).is_ok();
         }
         let mut of_base = Wide::default();
         let mut of_keys = vec![Wide::default(); self.points.keys_len()];

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha512};
 use super::decode::TOGETHER;
 use super::field::{Fe4, Grade, LOOSE, REDUCED, WIDE, Words, bytes_of, words_of};
 use super::msm::{self, SHORT_OFFSET, Windows};
-use super::point::{Niels, Niels4, Point4};
+use super::point::{D, Niels, Niels4, Point4};
 use super::{Avx2, decode};
 
 /// Cases of the short run of each test, which takes seconds in a debug build.
@@ -183,10 +183,25 @@ fn compare_decoding(encodings: &[[u8; 32]; TOGETHER]) {
         assert_eq!(found.is_some() && canonical, slowly.is_some(), "{bytes:02x?}");
         let Some((root, niels)) = found.filter(|_| canonical) else { continue };
         for niels in [niels, decode::niels([&(root, *bytes); 4])[3]] {
-            let none = bytemuck::cast([0u64; 4]);
-            assert_eq!(encode(&sum_of(&Point4::identity(), &niels, none)), [*bytes; 4]);
+            assert_is_point(&niels, bytes);
         }
     }
+}
+
+/// That y + x, y - x and 2 d x y are those of the point of the curve that `bytes` encode.
+fn assert_is_point(niels: &Niels, bytes: &[u8; 32]) {
+    let p = prime();
+    let half = (p + U256::from(1)) >> 1;
+    let (sum, difference) = (value(&niels.sum), value(&niels.difference));
+    let x = sum.add_mod(p - difference, p).mul_mod(half, p);
+    let y = sum.add_mod(difference, p).mul_mod(half, p);
+    let (d, xx, yy) = (value(&D), x.mul_mod(x, p), y.mul_mod(y, p));
+    assert_eq!(yy.add_mod(p - xx, p), d.mul_mod(xx.mul_mod(yy, p), p).add_mod(U256::from(1), p));
+    let product = d.mul_mod(x.mul_mod(y, p), p);
+    assert_eq!(value(&niels.product), product.add_mod(product, p));
+    let mut encoded = y.to_le_bytes::<32>();
+    encoded[31] |= u8::from(x.bit(0)) << 7;
+    assert_eq!(encoded, *bytes);
 }
 
 /// The sum of two points, the second one negated where the bits of `negate` are set.
@@ -335,7 +350,11 @@ fn compare_sums(cases: usize, seed: u64) {
         let slow = slow.mul_by_cofactor();
         let long: Vec<_> = long.iter().map(|(by, of, _)| (*by, *of)).collect();
         let short: Vec<_> = short.iter().map(|(by, of, _)| (*by, *of)).collect();
-        for windows in Windows::ALL {
+        for (number, windows) in Windows::ALL.into_iter().enumerate() {
+            if number == 4 && random.random_range(0..8) > 0 {
+                // So many buckets take as long to sum as a thousand points.
+                continue;
+            }
             let mut sum = msm::sum(windows, &long, &short);
             for _ in 0..3 {
                 sum.double();
