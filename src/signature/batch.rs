@@ -1,7 +1,7 @@
 //! Many signatures at once: one random linear combination instead of many equations.
 //!
 //! Write `E_i = [s_i]B - R_i - [k_i]A_i`, so that rule 6 of E1 reads `[8]E_i = 0`. A batch draws a
-//! random 128-bit weight `z_i` for each signature and checks
+//! random weight `z_i` of 128 bits for each signature and checks
 //!
 //! ```text
 //! [8]( [sum z_i s_i]B - sum [z_i]R_i - sum over keys [sum z_i k_i]A ) = 0
@@ -11,7 +11,8 @@
 //!
 //! **Why the answer is that of each signature alone.** Every `[8]E_i` lies in the subgroup of prime
 //! order L. If all are zero, so is the sum, always. If one is not, then for any choice of the other
-//! weights at most one value of its own `z_i` makes the sum zero: a chance of 2^-128. The factor 8 is
+//! weights at most one value of its own `z_i` modulo L makes the sum zero, and the 2^128 weights are
+//! all different modulo L: a chance of 2^-128. The factor 8 is
 //! what makes this true: without it the torsion parts of A and R stay in the sum, weights modulo 8
 //! decide whether they cancel, and the chance is 1/8 or worse.
 //!
@@ -21,6 +22,9 @@
 //! the transcript fixes every `E_i` before a weight is known, and an attacker would have to try 2^128
 //! batches). With both, neither a snapshot of a virtual machine that repeats its randomness nor
 //! somebody with much time to prepare a block gains anything. It costs half a SHA-512 block a signature.
+//!
+//! **Whose word counts.** A batch is computed by an [`Engine`], and can only accept: what refuses a
+//! signature, and names the fault, is its single verdict, which comes from curve25519-dalek.
 
 use std::cell::Cell;
 use std::ops::Range;

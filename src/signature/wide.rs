@@ -49,10 +49,10 @@ mod tests {
         let numbers = [0, 1, u128::from(u64::MAX), 1 << 64, u128::MAX - 1, u128::MAX];
         let scalars = [Scalar::ZERO, Scalar::ONE, -Scalar::ONE, Scalar::from(u128::MAX).invert()];
         let (mut sum, mut slow) = (Wide::default(), Scalar::ZERO);
-        for round in 0..50 {
+        for round in 0..50u64 {
             for by in numbers {
                 for scalar in &scalars {
-                    let scalar = scalar + Scalar::from(round as u64);
+                    let scalar = scalar + Scalar::from(round);
                     sum.add(by, &scalar);
                     slow += Scalar::from(by) * scalar;
                     assert_eq!(sum.reduced(), slow);

@@ -100,6 +100,7 @@ pub(super) const fn words_of(bytes: &[u8; 32]) -> Words {
 }
 
 /// So many bits of `number`, at most 26, from bit `at` up.
+#[expect(clippy::cast_possible_truncation, reason = "what is cut off is not asked for")]
 const fn bits(number: u128, at: u32, count: u32) -> u32 {
     (number >> at) as u32 & ((1 << count) - 1)
 }

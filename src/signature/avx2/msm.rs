@@ -33,7 +33,7 @@ const SHORT_BITS: u32 = 128;
 
 /// What is taken away from 128 random bits to make a short scalar: 2^7 in every byte, which is K for
 /// windows of 8 bits. So they need 16 of those windows and not one bit more.
-pub(in super::super) const SHORT_OFFSET: u128 = u128::from_ne_bytes([0x80; 16]);
+pub(in super::super) const SHORT_OFFSET: u128 = u128::from_le_bytes([0x80; 16]);
 
 /// A point and what it is multiplied with, a scalar below L in 32 bytes, least significant first.
 pub(in super::super) type Long<'a> = ([u8; 32], &'a Niels);
@@ -63,7 +63,7 @@ impl Windows {
         // Then a long scalar plus K, which is below 2^(all bits - 1) (1 + 2^(1 - w)), stays within all
         // bits. Eight bytes from any group's first bit on are there, and hold all of the group.
         assert!(groups * 4 * bits > LONG_BITS + 1);
-        assert!(bits * (groups - 1) / 2 + 8 <= DIGITS_LEN as u32 && 4 * bits + 7 <= 64);
+        assert!(bits as usize * (groups as usize - 1) / 2 + 8 <= DIGITS_LEN && 4 * bits + 7 <= 64);
         Self { bits, groups, short_groups }
     }
 
@@ -96,7 +96,7 @@ impl Windows {
     fn short_offset(self) -> [u64; 5] {
         let (mut words, mut borrow) = (self.offset(self.short_groups), false);
         for (word, byte) in words.iter_mut().zip([0x80, 0x80, 0, 0, 0]) {
-            (*word, borrow) = word.borrowing_sub(u64::from_ne_bytes([byte; 8]), borrow);
+            (*word, borrow) = word.borrowing_sub(u64::from_le_bytes([byte; 8]), borrow);
         }
         assert!(!borrow, "K is at least 2^7 in every byte");
         words
@@ -114,8 +114,9 @@ impl Digits {
     }
 
     fn of_short(scalar: u128, offset: &[u64; 5]) -> Self {
-        let low = (scalar & u128::from(u64::MAX)) as u64;
-        Self::new([low, (scalar >> 64) as u64, 0, 0, 0], offset)
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&scalar.to_le_bytes());
+        Self::of_long(&bytes, offset)
     }
 
     fn new(words: [u64; 5], offset: &[u64; 5]) -> Self {
