@@ -14,7 +14,7 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
 use sha2::{Digest, Sha512};
 
-use super::avx2::{Avx2, Niels, SHORT_OFFSET};
+use super::avx2::{Avx2, Niels};
 use super::encoding::{decode_point, is_canonical};
 use super::wide::Wide;
 use super::{BadSignature, Item, KEY_LEN, KeptItem, PublicKey, batch};
@@ -235,6 +235,9 @@ impl Points {
 fn signed((weight, point): (&Weight, &EdwardsPoint)) -> EdwardsPoint {
     if weight.is_negative() { -point } else { *point }
 }
+
+/// What is taken away from 128 random bits to make a weight: 2^7 in every byte.
+pub(super) const SHORT_OFFSET: u128 = u128::from_le_bytes([0x80; 16]);
 
 /// The random factor of a signature in a batch: 16 digits from -128 to 127 in radix 256.
 ///

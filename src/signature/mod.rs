@@ -22,9 +22,12 @@
 //!
 //! [`verify`] judges one signature, [`verify_batch`] many; [`PublicKey`] keeps a decoded key, which
 //! [`verify_batch_kept`] takes. All three give one answer for one signature, whatever its company,
-//! its place and the number of threads.
+//! its place and the number of threads. An [`Engine`] is the arithmetic that batches are judged with.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_avx2.rs"]
 mod avx2;
 mod batch;
 mod encoding;

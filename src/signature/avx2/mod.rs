@@ -20,7 +20,7 @@ mod tests;
 use super::engine::{self, Message};
 use decode::TOGETHER;
 pub(super) use decode::{Found, Root};
-pub(super) use msm::{Long, SHORT_OFFSET, Short};
+pub(super) use msm::{Long, Short};
 pub(super) use point::Niels;
 
 /// Proof that this processor has AVX2.

@@ -17,6 +17,7 @@ use std::arch::x86_64::{
     _mm256_xor_si256,
 };
 
+use super::super::engine::SHORT_OFFSET;
 use super::field::Fe4;
 use super::point::{Niels, Niels4, Point, Point4};
 
@@ -30,10 +31,6 @@ const LONG_BITS: u32 = 253;
 /// With windows of 8 bits, for which [`SHORT_OFFSET`] is K, short scalars plus K have 128 bits; with
 /// others they have up to 2^128 plus K, for which two more bits are kept.
 const SHORT_BITS: u32 = 128;
-
-/// What is taken away from 128 random bits to make a short scalar: 2^7 in every byte, which is K for
-/// windows of 8 bits. So they need 16 of those windows and not one bit more.
-pub(in super::super) const SHORT_OFFSET: u128 = u128::from_le_bytes([0x80; 16]);
 
 /// A point and what it is multiplied with, a scalar below L in 32 bytes, least significant first.
 pub(in super::super) type Long<'a> = ([u8; 32], &'a Niels);

@@ -13,9 +13,10 @@ use rand::{Rng, RngExt, SeedableRng};
 use ruint::aliases::{U256, U512};
 use sha2::{Digest, Sha512};
 
+use super::super::engine::SHORT_OFFSET;
 use super::decode::TOGETHER;
 use super::field::{Fe4, Grade, LOOSE, REDUCED, WIDE, Words, bytes_of, words_of};
-use super::msm::{self, SHORT_OFFSET, Windows};
+use super::msm::{self, Windows};
 use super::point::{D, Niels, Niels4, Point4};
 use super::{Avx2, decode};
 
