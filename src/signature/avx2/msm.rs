@@ -17,7 +17,6 @@ use std::arch::x86_64::{
     _mm256_xor_si256,
 };
 
-use super::super::engine::SHORT_OFFSET;
 use super::field::Fe4;
 use super::point::{Niels, Niels4, Point, Point4};
 
@@ -28,14 +27,14 @@ const DIGITS_LEN: usize = 40;
 /// above -2^127.1 and below 2^127.
 const LONG_BITS: u32 = 253;
 ///
-/// With windows of 8 bits, for which [`SHORT_OFFSET`] is K, short scalars plus K have 128 bits; with
+/// With windows of 8 bits, for which `SHORT_OFFSET` is K, short scalars plus K have 128 bits; with
 /// others they have up to 2^128 plus K, for which two more bits are kept.
 const SHORT_BITS: u32 = 128;
 
 /// A point and what it is multiplied with, a scalar below L in 32 bytes, least significant first.
 pub(in super::super) type Long<'a> = ([u8; 32], &'a Niels);
 
-/// A point and what it is multiplied with, once [`SHORT_OFFSET`] is taken away.
+/// A point and what it is multiplied with, once `SHORT_OFFSET` is taken away.
 pub(in super::super) type Short<'a> = (u128, &'a Niels);
 
 /// How scalars are cut.
