@@ -76,14 +76,14 @@ pub struct KeptItem<'a> {
 pub struct BadSignature {
     /// The lowest index of a bad signature in the batch, counted from 0.
     pub index: usize,
-    /// What [`verify`](super::verify) says about that signature.
+    /// What [`verify`] says about that signature.
     pub fault: InvalidSignature,
 }
 
 /// Judges every signature by rule E1, on the threads of the current rayon pool.
 ///
 /// # Errors
-/// Names the lowest index whose signature [`verify`](super::verify) refuses, with the same fault.
+/// Names the lowest index whose signature [`verify`] refuses, with the same fault.
 pub fn verify_batch(items: &[Item<'_>]) -> Result<(), BadSignature> {
     verify_claims(Engine::best(), items)
 }
