@@ -5,7 +5,7 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity;
 use sha2::{Digest, Sha512};
 
-use super::{InvalidSignature, PublicKey, SIGNATURE_LEN};
+use super::{InvalidSignature, KEY_LEN, SIGNATURE_LEN};
 
 /// The bit of an encoding's last byte that holds the sign of x; the other 255 bits are y.
 const SIGN: u8 = 0x80;
@@ -25,7 +25,7 @@ pub(super) fn decode_point(bytes: &[u8; 32]) -> Option<EdwardsPoint> {
 /// that decoding took, except where x = 0, which has no sign. So exactly two things are refused: y
 /// not below p, and the sign bit set with x = 0. The curve equation -x^2 + y^2 = 1 + d x^2 y^2 has
 /// x = 0 exactly for y = 1 and y = p - 1.
-fn is_canonical(bytes: &[u8; 32]) -> bool {
+pub(super) fn is_canonical(bytes: &[u8; 32]) -> bool {
     let [low, middle @ .., high] = bytes;
     let signed = high & SIGN != 0;
     let all = |byte: u8| middle.iter().all(|&b| b == byte);
@@ -51,40 +51,38 @@ pub(super) struct Decoded {
 impl Decoded {
     /// Takes `signature` apart: rules 3, 4 and 5 of E1, and the hash of rule 6.
     pub(super) fn new(
-        key: &PublicKey,
+        key: &[u8; KEY_LEN],
         message: &[u8],
         signature: &[u8],
     ) -> Result<Self, InvalidSignature> {
-        let signature: &[u8; SIGNATURE_LEN] =
-            signature.try_into().map_err(|_| InvalidSignature::Length)?;
-        let (commitment_bytes, response_bytes) = halves(signature);
-        let response = Option::from(Scalar::from_canonical_bytes(response_bytes))
-            .ok_or(InvalidSignature::ScalarRange)?;
-        let commitment =
-            decode_point(&commitment_bytes).ok_or(InvalidSignature::CommitmentEncoding)?;
-        let hash = Sha512::new()
-            .chain_update(commitment_bytes)
-            .chain_update(key.as_bytes())
-            .chain_update(message)
-            .finalize();
-        let challenge = Scalar::from_bytes_mod_order_wide(&hash.into());
-        Ok(Self { commitment, response, challenge })
+        let (encoded, response) = parts(signature)?;
+        let commitment = decode_point(&encoded).ok_or(InvalidSignature::CommitmentEncoding)?;
+        Ok(Self { commitment, response, challenge: challenge(&encoded, key, message) })
     }
 
     /// Rule 6 of E1, for this signature alone.
-    pub(super) fn holds(&self, key: &PublicKey) -> bool {
+    pub(super) fn holds(&self, key: &EdwardsPoint) -> bool {
         let (k, s) = (&self.challenge, &self.response);
-        let expected = EdwardsPoint::vartime_double_scalar_mul_basepoint(k, &-key.point(), s);
+        let expected = EdwardsPoint::vartime_double_scalar_mul_basepoint(k, &-key, s);
         (expected - self.commitment).mul_by_cofactor().is_identity()
     }
 }
 
-/// The bytes of R and of s.
-fn halves(signature: &[u8; SIGNATURE_LEN]) -> ([u8; 32], [u8; 32]) {
+/// R, encoded, and s: rules 3 and 4 of E1.
+pub(super) fn parts(signature: &[u8]) -> Result<([u8; 32], Scalar), InvalidSignature> {
+    let signature: &[u8; SIGNATURE_LEN] =
+        signature.try_into().map_err(|_| InvalidSignature::Length)?;
     let (mut commitment, mut response) = ([0; 32], [0; 32]);
     commitment.copy_from_slice(&signature[..32]);
     response.copy_from_slice(&signature[32..]);
-    (commitment, response)
+    let response = Option::from(Scalar::from_canonical_bytes(response));
+    Ok((commitment, response.ok_or(InvalidSignature::ScalarRange)?))
+}
+
+/// k = SHA-512(R || A || M) mod L.
+pub(super) fn challenge(commitment: &[u8; 32], key: &[u8; KEY_LEN], message: &[u8]) -> Scalar {
+    let hash = Sha512::new().chain_update(commitment).chain_update(key).chain_update(message);
+    Scalar::from_bytes_mod_order_wide(&hash.finalize().into())
 }
 
 #[cfg(test)]

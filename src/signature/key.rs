@@ -4,7 +4,9 @@ use std::fmt;
 
 use curve25519_dalek::edwards::EdwardsPoint;
 
-use super::encoding::{Decoded, decode_point};
+use super::avx2::Root;
+use super::encoding::{Decoded, decode_point, is_canonical};
+use super::engine::{Engine, is_small_order};
 use super::{InvalidSignature, KEY_LEN};
 
 /// A public key that keeps rules 1 and 2 of E1, with its point: what a ledger keeps per account.
@@ -13,7 +15,10 @@ use super::{InvalidSignature, KEY_LEN};
 #[derive(Clone, Copy)]
 pub struct PublicKey {
     bytes: [u8; KEY_LEN],
-    point: EdwardsPoint,
+    /// For single verdicts. Keys that were decoded many at a time do without.
+    point: Option<EdwardsPoint>,
+    /// For batches, where AVX2 is there.
+    root: Option<Root>,
 }
 
 impl PublicKey {
@@ -22,11 +27,31 @@ impl PublicKey {
     /// # Errors
     /// [`InvalidSignature::KeyEncoding`] or [`InvalidSignature::KeySmallOrder`].
     pub fn from_bytes(bytes: &[u8; KEY_LEN]) -> Result<Self, InvalidSignature> {
-        let point = decode_point(bytes).ok_or(InvalidSignature::KeyEncoding)?;
-        if point.is_small_order() {
-            return Err(InvalidSignature::KeySmallOrder);
+        let point = decode_key(bytes)?;
+        let found = Engine::best().avx2().map(|avx2| avx2.decode(&[*bytes]));
+        let root = found.and_then(|found| found.first().map(|(root, _)| *root));
+        Ok(Self { bytes: *bytes, point: Some(point), root })
+    }
+
+    /// Decodes many keys at a time, which where AVX2 is there takes a fraction of the time. Single
+    /// verdicts under these keys take a tenth longer; batches do not.
+    #[must_use]
+    pub fn from_many(keys: &[[u8; KEY_LEN]]) -> Vec<Result<Self, InvalidSignature>> {
+        let Some(avx2) = Engine::best().avx2() else {
+            return keys.iter().map(Self::from_bytes).collect();
+        };
+        let mut decoded = Vec::with_capacity(keys.len());
+        while decoded.len() < keys.len() {
+            let rest = &keys[decoded.len()..];
+            let sound = rest.iter().take_while(|key| is_canonical(key) && !is_small_order(key));
+            let found = avx2.decode(&rest[..sound.count()]);
+            decoded.extend(found.iter().zip(rest).map(|((root, _), bytes)| {
+                Ok(Self { bytes: *bytes, point: None, root: Some(*root) })
+            }));
+            // The first that did not decode so; its fault is for the slow way to name.
+            decoded.extend(keys.get(decoded.len()).map(Self::from_bytes));
         }
-        Ok(Self { bytes: *bytes, point })
+        decoded
     }
 
     /// Decodes a key from a slice, whose length is judged as well.
@@ -48,14 +73,25 @@ impl PublicKey {
     /// # Errors
     /// The first part of the rule that does not hold.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-        let decoded = Decoded::new(self, message, signature)?;
-        if decoded.holds(self) { Ok(()) } else { Err(InvalidSignature::Equation) }
+        let decoded = Decoded::new(&self.bytes, message, signature)?;
+        if decoded.holds(&self.point()) { Ok(()) } else { Err(InvalidSignature::Equation) }
     }
 
     /// The point A.
-    pub(super) const fn point(&self) -> &EdwardsPoint {
-        &self.point
+    pub(super) fn point(&self) -> EdwardsPoint {
+        self.point.or_else(|| decode_point(&self.bytes)).expect("it decoded when it was made")
     }
+
+    /// What decoding the point with AVX2 found, where that is there.
+    pub(super) const fn root(&self) -> Option<Root> {
+        self.root
+    }
+}
+
+/// The point of a key: rules 1 and 2 of E1.
+pub(super) fn decode_key(bytes: &[u8; KEY_LEN]) -> Result<EdwardsPoint, InvalidSignature> {
+    let point = decode_point(bytes).ok_or(InvalidSignature::KeyEncoding)?;
+    if point.is_small_order() { Err(InvalidSignature::KeySmallOrder) } else { Ok(point) }
 }
 
 /// Equal bytes: canonical encodings are one to one with points.

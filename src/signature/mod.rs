@@ -22,13 +22,22 @@
 //!
 //! [`verify`] judges one signature, [`verify_batch`] many; [`PublicKey`] keeps a decoded key, which
 //! [`verify_batch_kept`] takes. All three give one answer for one signature, whatever its company,
-//! its place and the number of threads.
+//! its place and the number of threads. An [`Engine`] is the arithmetic that batches are judged with.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_avx2.rs"]
+mod avx2;
 mod batch;
 mod encoding;
+mod engine;
 mod key;
+mod search;
+mod wide;
 
 pub use batch::{BadSignature, Item, KeptItem, verify_batch, verify_batch_kept};
+pub use engine::Engine;
 pub use key::PublicKey;
 
 /// The length of an encoded public key in bytes.
@@ -68,5 +77,8 @@ pub enum InvalidSignature {
 /// # Errors
 /// The first part of the rule that does not hold. Slices of a wrong length are such a part.
 pub fn verify(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-    PublicKey::from_slice(key)?.verify(message, signature)
+    let key = key.try_into().map_err(|_| InvalidSignature::KeyLength)?;
+    let point = key::decode_key(key)?;
+    let decoded = encoding::Decoded::new(key, message, signature)?;
+    if decoded.holds(&point) { Ok(()) } else { Err(InvalidSignature::Equation) }
 }

@@ -20,8 +20,11 @@ use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task};
 const SIGNATURES_MAX: usize = 1 << 14;
 const SIGNATURES_MIN: usize = 1 << 6;
 
-/// The most keys that are kept: 50 MB of them.
-const KEYS_MAX: usize = 1 << 18;
+/// The most keys that are kept, in 75 MB: as many as a hash map with 2^18 places takes.
+const KEYS_MAX: usize = 7 << 15;
+
+/// The keys that one thread decodes at a time.
+const KEYS_TOGETHER: usize = 1 << 8;
 
 /// Judges bodies, batch by batch.
 pub(super) struct BodyJudge<'a> {
@@ -390,7 +393,11 @@ impl Keys {
             // Those in use come back at once; which ones these are is not worth keeping track of.
             self.known.clear();
         }
-        let decoded = new.into_par_iter().map(|key| (*key, PublicKey::from_bytes(key)));
+        let decoded = new.par_chunks(KEYS_TOGETHER).flat_map_iter(|keys| {
+            let keys: Vec<_> = keys.iter().map(|key| **key).collect();
+            let decoded = PublicKey::from_many(&keys);
+            keys.into_iter().zip(decoded)
+        });
         self.known.par_extend(decoded);
     }
 

@@ -1,7 +1,7 @@
 //! Ed25519 for tests: a signer that can go wrong on purpose, and rule E1 written out slowly.
 
 use blockmill::signature::{
-    BadSignature, InvalidSignature, Item, KeptItem, PublicKey, verify, verify_batch,
+    BadSignature, Engine, InvalidSignature, Item, KeptItem, PublicKey, verify, verify_batch,
     verify_batch_kept,
 };
 use curve25519_dalek::constants::EIGHT_TORSION;
@@ -122,15 +122,28 @@ pub fn expected(batch: &[&Signed]) -> Result<(), BadSignature> {
 pub fn judged(batch: &[&Signed]) -> Result<(), BadSignature> {
     let items: Vec<_> = batch.iter().map(|signed| signed.item()).collect();
     let verdict = verify_batch(&items);
+    for engine in Engine::all() {
+        assert_eq!(engine.verify_batch(&items), verdict, "{}", engine.name());
+    }
     let keys: Vec<_> = batch.iter().map(|signed| PublicKey::from_slice(&signed.key)).collect();
     if keys.iter().all(Result::is_ok) {
-        let keys: Vec<_> = keys.into_iter().flatten().collect();
-        let kept: Vec<_> = items
-            .iter()
-            .zip(&keys)
-            .map(|(item, key)| KeptItem { key, message: item.message, signature: item.signature })
-            .collect();
-        assert_eq!(verify_batch_kept(&kept), verdict, "kept keys change nothing");
+        let bytes: Vec<_> =
+            batch.iter().map(|signed| *signed.key.first_chunk().expect("32 bytes")).collect();
+        for keys in [keys, PublicKey::from_many(&bytes)] {
+            let keys: Vec<_> = keys.into_iter().flatten().collect();
+            let kept = items.iter().zip(&keys);
+            let kept: Vec<_> = kept
+                .map(|(item, key)| KeptItem {
+                    key,
+                    message: item.message,
+                    signature: item.signature,
+                })
+                .collect();
+            assert_eq!(verify_batch_kept(&kept), verdict, "kept keys change nothing");
+            for engine in Engine::all() {
+                assert_eq!(engine.verify_batch_kept(&kept), verdict, "{}", engine.name());
+            }
+        }
     }
     verdict
 }
@@ -175,7 +188,15 @@ impl Company {
                 let mut items: Vec<_> = self.good[..len].iter().map(Signed::item).collect();
                 items[place] = signed.item();
                 let expected = alone.map_err(|fault| BadSignature { index: place, fault });
-                assert_eq!(verify_batch(&items), expected, "{signed:?} at {place} of {len}");
+                for engine in Engine::all() {
+                    let found = engine.verify_batch(&items);
+                    assert_eq!(
+                        found,
+                        expected,
+                        "{signed:?} at {place} of {len}, {}",
+                        engine.name()
+                    );
+                }
             }
         }
         // Another seed for each signature, and the same in each run.

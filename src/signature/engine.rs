@@ -1,0 +1,300 @@
+//! The arithmetic that batches are judged with: curve25519-dalek's, or this project's with AVX2.
+//!
+//! One of them is chosen when a batch comes in, and carried as a value. Verdicts are the same with
+//! each: single signatures are always judged with curve25519-dalek, and a batch asks its engine for
+//! nothing but which encodings are points, and whether a sum of multiples is of small order.
+
+use std::iter::once;
+use std::ops::Range;
+use std::sync::{LazyLock, OnceLock};
+
+use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
+use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::VartimeMultiscalarMul;
+use sha2::{Digest, Sha512};
+
+use super::avx2::{Avx2, Niels};
+use super::encoding::{decode_point, is_canonical};
+use super::wide::Wide;
+use super::{BadSignature, Item, KEY_LEN, KeptItem, PublicKey, batch};
+
+/// What computes with points of the curve.
+#[derive(Clone, Copy, Debug)]
+pub struct Engine(Kind);
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Portable,
+    Avx2(Avx2),
+}
+
+impl Engine {
+    /// The one that runs everywhere.
+    #[must_use]
+    pub const fn portable() -> Self {
+        Self(Kind::Portable)
+    }
+
+    /// The fastest that runs on this processor, which is the one that is used unless another is asked
+    /// for.
+    #[must_use]
+    pub fn best() -> Self {
+        Self(Avx2::detect().map_or(Kind::Portable, Kind::Avx2))
+    }
+
+    /// All that run on this processor.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let avx2 = Avx2::detect().map(|avx2| Self(Kind::Avx2(avx2)));
+        avx2.into_iter().chain([Self::portable()]).collect()
+    }
+
+    /// Its name, for reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            Kind::Avx2(_) => "avx2",
+        }
+    }
+
+    /// [`verify_batch`](super::verify_batch) with this engine.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn verify_batch(self, items: &[Item<'_>]) -> Result<(), BadSignature> {
+        batch::verify_claims(self, items)
+    }
+
+    /// [`verify_batch_kept`](super::verify_batch_kept) with this engine.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn verify_batch_kept(self, items: &[KeptItem<'_>]) -> Result<(), BadSignature> {
+        batch::verify_claims(self, items)
+    }
+
+    /// Whether this is the one that runs everywhere.
+    pub(super) const fn is_portable(self) -> bool {
+        matches!(self.0, Kind::Portable)
+    }
+
+    /// The SHA-512 digests of messages.
+    pub(super) fn sha512(self, messages: &[Message<'_>]) -> Vec<[u8; 64]> {
+        match self.0 {
+            Kind::Portable => messages.iter().map(sha512).collect(),
+            Kind::Avx2(avx2) => avx2.sha512(messages),
+        }
+    }
+
+    /// The AVX2 unit, if this engine is that.
+    pub(super) const fn avx2(self) -> Option<Avx2> {
+        match self.0 {
+            Kind::Portable => None,
+            Kind::Avx2(avx2) => Some(avx2),
+        }
+    }
+}
+
+/// A message to hash, in two parts: the first is as long as R and A, or as a digest.
+pub(super) type Message<'a> = (&'a [u8; HEAD_LEN], &'a [u8]);
+
+/// The length of a message's first part in bytes.
+pub(super) const HEAD_LEN: usize = 64;
+
+/// The SHA-512 digest of one message.
+pub(super) fn sha512((head, rest): &Message<'_>) -> [u8; 64] {
+    Sha512::new().chain_update(head).chain_update(rest).finalize().into()
+}
+
+/// A key, and what is known of it.
+#[derive(Clone, Copy)]
+pub(super) struct Key<'a> {
+    pub(super) bytes: &'a [u8; KEY_LEN],
+    pub(super) kept: Option<&'a PublicKey>,
+}
+
+fn keys_with_avx2(avx2: Avx2, keys: &[Key<'_>]) -> Vec<Niels> {
+    let root = |number: usize| keys[number].kept.and_then(PublicKey::root);
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        (0..keys.len()).partition(|&number| root(number).is_some());
+    let roots: Vec<_> =
+        known.iter().filter_map(|&number| Some((root(number)?, *keys[number].bytes))).collect();
+    let encodings = unknown.iter().map(|&number| *keys[number].bytes);
+    let encodings: Vec<_> =
+        encodings.take_while(|bytes| is_canonical(bytes) && !is_small_order(bytes)).collect();
+    let mut points = vec![None; keys.len()];
+    for (number, niels) in known.into_iter().zip(avx2.niels(&roots)) {
+        points[number] = Some(niels);
+    }
+    for (number, (_, niels)) in unknown.into_iter().zip(avx2.decode(&encodings)) {
+        points[number] = Some(niels);
+    }
+    points.into_iter().map_while(|point| point).collect()
+}
+
+/// Whether a canonical encoding is that of one of the eight points of small order.
+pub(super) fn is_small_order(bytes: &[u8; 32]) -> bool {
+    static ENCODINGS: LazyLock<[[u8; 32]; 8]> =
+        LazyLock::new(|| EIGHT_TORSION.map(|point| point.compress().0));
+    ENCODINGS.contains(bytes)
+}
+
+/// The generator B, as it is added.
+fn base(avx2: Avx2) -> &'static Niels {
+    static BASE: OnceLock<Niels> = OnceLock::new();
+    BASE.get_or_init(|| avx2.decode(&[ED25519_BASEPOINT_POINT.compress().0])[0].1)
+}
+
+/// The points of keys and commitments, in the form that an engine takes.
+pub(super) enum Points {
+    Portable { keys: Vec<EdwardsPoint>, commitments: Vec<EdwardsPoint> },
+    Avx2 { avx2: Avx2, keys: Vec<Niels>, commitments: Vec<Niels> },
+}
+
+impl Points {
+    /// Those of `keys`, up to the first that breaks rule 1 or 2 of E1; none of commitments.
+    pub(super) fn of_keys(engine: Engine, keys: &[Key<'_>]) -> Self {
+        match engine.0 {
+            Kind::Portable => {
+                let keys = keys.iter().map_while(|key| match key.kept {
+                    Some(kept) => Some(kept.point()),
+                    None => decode_point(key.bytes).filter(|point| !point.is_small_order()),
+                });
+                Self::Portable { keys: keys.collect(), commitments: Vec::new() }
+            }
+            Kind::Avx2(avx2) => {
+                let keys = keys_with_avx2(avx2, keys);
+                Self::Avx2 { avx2, keys, commitments: Vec::new() }
+            }
+        }
+    }
+
+    /// Adds those of commitments, up to the first that breaks rule 5 of E1.
+    pub(super) fn decode_commitments(&mut self, encodings: &[[u8; 32]]) {
+        match self {
+            Self::Portable { commitments, .. } => {
+                commitments.extend(encodings.iter().map_while(decode_point));
+            }
+            Self::Avx2 { avx2, commitments, .. } => {
+                let canonical = encodings.iter().take_while(|bytes| is_canonical(bytes)).count();
+                let found = avx2.decode(&encodings[..canonical]);
+                commitments.extend(found.into_iter().map(|(_, niels)| niels));
+            }
+        }
+    }
+
+    pub(super) const fn keys_len(&self) -> usize {
+        match self {
+            Self::Portable { keys, .. } => keys.len(),
+            Self::Avx2 { keys, .. } => keys.len(),
+        }
+    }
+
+    pub(super) const fn commitments_len(&self) -> usize {
+        match self {
+            Self::Portable { commitments, .. } => commitments.len(),
+            Self::Avx2 { commitments, .. } => commitments.len(),
+        }
+    }
+
+    /// Whether 8 times the sum of all these is the identity: `of_base` times B, multiples of some
+    /// keys, by number, and the commitments in `range`, each times its weight.
+    pub(super) fn sum_is_small(
+        &self,
+        of_base: &Scalar,
+        of_keys: &[(usize, Scalar)],
+        range: Range<usize>,
+        weights: &[Weight],
+    ) -> bool {
+        match self {
+            Self::Portable { keys, commitments } => {
+                let scalars = of_keys.iter().map(|(_, by)| *by);
+                let scalars = scalars.chain(weights.iter().map(|weight| weight.magnitude().into()));
+                let points = of_keys.iter().map(|(number, _)| keys[*number]);
+                let points = points.chain(weights.iter().zip(&commitments[range]).map(signed));
+                EdwardsPoint::vartime_multiscalar_mul(
+                    once(*of_base).chain(scalars).collect::<Vec<_>>(),
+                    once(ED25519_BASEPOINT_POINT).chain(points).collect::<Vec<_>>(),
+                )
+                .is_small_order()
+            }
+            Self::Avx2 { avx2, keys, commitments } => {
+                let of_keys = of_keys.iter().map(|(number, by)| (by.to_bytes(), &keys[*number]));
+                let long: Vec<_> = once((of_base.to_bytes(), base(*avx2))).chain(of_keys).collect();
+                let short: Vec<_> =
+                    weights.iter().map(|weight| weight.0).zip(&commitments[range]).collect();
+                avx2.sum_is_small(&long, &short)
+            }
+        }
+    }
+}
+
+/// A point, or its negative where the weight is negative.
+fn signed((weight, point): (&Weight, &EdwardsPoint)) -> EdwardsPoint {
+    if weight.is_negative() { -point } else { *point }
+}
+
+/// What is taken away from 128 random bits to make a weight: 2^7 in every byte.
+pub(super) const SHORT_OFFSET: u128 = u128::from_le_bytes([0x80; 16]);
+
+/// The random factor of a signature in a batch: 16 digits from -128 to 127 in radix 256.
+///
+/// There are 2^128 of them, from -2^127.01 up to 2^126.99, all different modulo L. Digits with signs
+/// are what sums of many multiples want, and 16 of them do; a number from 0 to 2^128 needs one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Weight(u128);
+
+impl Weight {
+    /// The weight of 128 random bits: each byte less 128 is a digit.
+    pub(super) const fn new(random: u128) -> Self {
+        Self(random)
+    }
+
+    pub(super) const fn is_negative(self) -> bool {
+        self.0 < SHORT_OFFSET
+    }
+
+    /// Without its sign.
+    pub(super) const fn magnitude(self) -> u128 {
+        self.0.abs_diff(SHORT_OFFSET)
+    }
+
+    /// Adds the weight times `scalar` to `sum`.
+    pub(super) fn add_times(self, scalar: &Scalar, sum: &mut Wide) {
+        sum.add(self.magnitude(), &if self.is_negative() { -scalar } else { *scalar });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_signed_bytes() {
+        let weight = |bytes: [u8; 16]| Weight::new(u128::from_le_bytes(bytes));
+        assert_eq!(weight([0x80; 16]).magnitude(), 0);
+        let mut bytes = [0x80; 16];
+        (bytes[0], bytes[2]) = (0x7e, 0x83);
+        assert_eq!(weight(bytes).magnitude(), 3 * 65_536 - 2);
+        assert!(!weight(bytes).is_negative());
+        (bytes[0], bytes[2]) = (0x82, 0x7d);
+        assert_eq!(weight(bytes).magnitude(), 3 * 65_536 - 2);
+        assert!(weight(bytes).is_negative());
+        for weight in [weight(bytes), weight([0; 16]), weight([0xff; 16]), weight([0x80; 16])] {
+            let mut sum = Wide::default();
+            weight.add_times(&Scalar::from(7u8), &mut sum);
+            let expected = Scalar::from(weight.0) - Scalar::from(SHORT_OFFSET);
+            assert_eq!(sum.reduced(), expected * Scalar::from(7u8));
+        }
+    }
+
+    #[test]
+    fn small_order_by_bytes_is_small_order() {
+        for point in EIGHT_TORSION {
+            assert!(is_small_order(&point.compress().0));
+        }
+        assert!(!is_small_order(&ED25519_BASEPOINT_POINT.compress().0));
+    }
+}
