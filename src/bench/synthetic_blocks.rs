@@ -233,7 +233,8 @@ mod tests {
             assert!(block.check_merkle_root() && block.check_witness_commitment());
             block.header.validate_pow(block.header.target()).expect("mined");
             if height > 0 {
-                assert_eq!(block.bip34_block_height(), Ok(height));
+                // It does not know how heights up to 16 are pushed.
+                assert!(height <= 16 || block.bip34_block_height() == Ok(height));
                 assert_eq!(Some(block.header.prev_blockhash), parent);
                 assert!((980_000..=BLOCK_BYTES).contains(&len), "{len}");
                 count += block.txdata.len();

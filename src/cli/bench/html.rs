@@ -11,7 +11,7 @@ use super::document::{Document, ResultEntry, SuiteEntry};
 const STYLE: &str = include_str!("page.css");
 
 /// The longest label that stands beside a rate on a narrow page.
-const LABEL_CHARS: usize = 30;
+const LABEL_CHARS: usize = 32;
 
 /// The page.
 pub(super) fn page(document: &Document) -> String {
@@ -261,8 +261,9 @@ fn class(suite: &SuiteEntry, result: &ResultEntry) -> &'static str {
 
 /// A name that fits beside a rate.
 fn short(result: &ResultEntry) -> String {
-    // What stands in parentheses is an id and a type.
+    // What stands in parentheses is an id and a type; behind a comma there are details.
     let device = result.device.split(" (").next().unwrap_or_default();
+    let device = device.split(',').next().unwrap_or_default();
     let name = format!("{}: {device}", result.backend);
     let name = if result.software { format!("no GPU: {device}") } else { name };
     if name.chars().count() <= LABEL_CHARS {

@@ -156,7 +156,7 @@ fn append(args: &BenchArgs, batch: usize, pace: Pace) -> Result<Results, Error> 
     let mut results = Vec::new();
     for (backend, what, time) in [
         ("cpu", "chain file, commits of 1 MiB", chain),
-        (PLAIN, "writes and syncs of the same sizes", plain),
+        (PLAIN, "writes of the same sizes, as many syncs", plain),
     ] {
         let result = ResultEntry::new(backend, format!("{what}, {disk}"), bytes, time, &results);
         results.push(ResultEntry { threads: Some(1), ..result });
