@@ -2,7 +2,7 @@
 
 mod common;
 
-use blockmill::bench::{Case, Contestant, Keys, Signatures, Suite, Validated};
+use blockmill::bench::{Case, Contestant, Keys, Signatures, Suite};
 #[cfg(feature = "mine")]
 use blockmill::compute::SearchJob;
 use blockmill::compute::{Backend, Cpu, Reference};
@@ -87,14 +87,6 @@ fn the_cpu_agrees_with_the_reference_and_a_wrong_backend_does_not() {
         assert_eq!(difference.to_string(), "cpu a wrong one disagrees with the reference");
         assert!(case.units() > 0);
     }
-}
-
-#[test]
-fn a_reference_that_is_wrong_in_the_same_way_does_not_help_a_chain() {
-    // Both find the same; but not the tip that was mined.
-    let case = Case::Validate(Validated::bitcoin(1).expect("temporary files"));
-    let [wrong, reference] = [(); 2].map(|()| contestant(Wrong(cpu())));
-    assert!(case.compare(&wrong, &reference).expect("files").is_err());
 }
 
 #[test]

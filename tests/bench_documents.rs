@@ -194,7 +194,8 @@ fn a_file_that_is_no_such_document_is_named_with_the_reason() {
     let suite = twice["suites"][0].clone();
     twice["suites"].as_array_mut().expect("suites").push(suite);
     for (document, why) in [
-        (json!([1]), "invalid type"),
+        (json!([1]), "invalid length"),
+        (json!("schema"), "invalid type"),
         (json!({"schema": 1}), "missing field `suites`"),
         (with(&|one| one["schema"] = 2.into()), "its schema is 2, and this program knows 1"),
         (with(&|one| one["suites"] = json!([])), "it holds no results"),

@@ -103,16 +103,17 @@ impl Validated {
         contestant: &Contestant,
         reference: &Contestant,
     ) -> Result<bool, Error> {
-        let sound = self.judge(&self.sound, contestant)?;
-        let outcome = sound.outcome.as_ref().filter(|_| sound.error.is_none());
-        let is_whole = outcome
-            .is_some_and(|outcome| outcome.tip.id == self.tip && outcome.blocks.rejected == 0);
-        let damaged = self.judge(&self.damaged, contestant)?;
+        let sound = self.judge(&self.sound, contestant);
+        let is_whole = sound.as_ref().is_ok_and(|sound| {
+            let outcome = sound.outcome.as_ref().filter(|_| sound.error.is_none());
+            outcome.is_some_and(|one| one.tip.id == self.tip && one.blocks.rejected == 0)
+        });
+        let found = [findings(sound)?, findings(self.judge(&self.damaged, contestant))?];
         let right = [
-            findings(&self.judge(&self.sound, reference)?),
-            findings(&self.judge(&self.damaged, reference)?),
+            findings(self.judge(&self.sound, reference))?,
+            findings(self.judge(&self.damaged, reference))?,
         ];
-        Ok(is_whole && [findings(&sound), findings(&damaged)] == right && right[0] != right[1])
+        Ok(is_whole && found == right && right[0] != right[1])
     }
 
     fn judge(&self, path: &Path, contestant: &Contestant) -> Result<Validation, Error> {
@@ -149,8 +150,36 @@ impl Validated {
 }
 
 /// Everything that must not depend on who computes.
-fn findings(validation: &Validation) -> String {
-    let Validation { outcome, ledger, error, .. } = validation;
-    let ledger = ledger.as_ref().map(|one| (one.transactions, one.accounts, one.supply));
-    format!("{outcome:?} {ledger:?} {:?}", error.as_ref().map(Error::to_string))
+fn findings(judged: Result<Validation, Error>) -> Result<String, Error> {
+    let Validation { outcome, ledger, error, .. } = match judged {
+        Ok(validation) => validation,
+        // Bodies that hash to something else at the second reading look like a file that changed.
+        Err(error @ Error::Unreadable { .. }) => return Ok(error.to_string()),
+        Err(error) => return Err(error),
+    };
+    let ledger = ledger.map(|one| (one.transactions, one.accounts, one.supply));
+    Ok(format!("{outcome:?} {ledger:?} {:?}", error.as_ref().map(Error::to_string)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::{Cpu, Reference};
+
+    fn agrees(chain: &Validated) -> bool {
+        let cpu = Contestant::new(Box::new(Cpu::new(1).expect("a thread")), 1).expect("a thread");
+        let reference = Contestant::new(Box::new(Reference), 1).expect("a thread");
+        chain.agrees(&cpu, &reference).expect("files")
+    }
+
+    #[test]
+    fn agreeing_is_not_enough_where_it_is_not_the_chain_that_was_made() {
+        let mut chain = Validated::bitcoin(1).expect("temporary files");
+        assert!(agrees(&chain));
+        let tip = std::mem::replace(&mut chain.tip, Hash256::ZERO);
+        assert!(!agrees(&chain), "another tip");
+        chain.tip = tip;
+        std::fs::copy(&chain.sound, &chain.damaged).expect("files");
+        assert!(!agrees(&chain), "damage that nobody finds");
+    }
 }
