@@ -417,35 +417,26 @@ fn devices_names_the_cpu_and_every_adapter() {
 }
 
 #[test]
-fn bench_compares_before_it_measures_and_reports_as_documented() {
-    let mut command = blockmill();
-    command.args(["bench", "--quick", "--format", "json"]);
-    let software = common::software_adapter_is_there();
-    if software {
-        command.args(["--device", "software"]);
+fn bench_measures_the_software_adapter_too_if_it_is_named() {
+    if !common::software_adapter_is_there() {
+        return;
     }
-    let output = command.output().expect("it runs");
+    let output = blockmill()
+        .args(["bench", "--quick", "--format", "json", "--device", "software"])
+        .args(["--suite", "headers", "--suite", "signatures"])
+        .output()
+        .expect("it runs");
     assert_eq!(output.status.code(), Some(0));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let suites = report["suites"].as_array().expect("suites");
-    let names: Vec<_> = suites.iter().map(|suite| suite["name"].as_str().expect("name")).collect();
-    let expected: &[_] = if cfg!(feature = "mine") {
-        &["search", "headers", "merkle"]
-    } else {
-        &["headers", "merkle"]
-    };
-    assert_eq!(names, expected);
-    for suite in suites {
-        assert!(suite["unit"].is_string() && suite["batch"].as_u64() > Some(0));
+    for suite in report["suites"].as_array().expect("suites") {
         let results = suite["results"].as_array().expect("results");
         assert_eq!(
             (&results[0]["backend"], &results[0]["speedup_vs_cpu"]),
             (&"cpu".into(), &1.0.into())
         );
-        let gpus = results.iter().filter(|result| result["backend"] == "gpu").count();
-        assert_eq!(gpus, usize::from(software));
-        for result in results {
-            assert!(result["rate"].as_f64() > Some(0.0) && result["device"].is_string());
-        }
+        let gpus: Vec<_> = results.iter().filter(|result| result["backend"] == "gpu").collect();
+        // No device judges signatures.
+        assert_eq!(gpus.len(), usize::from(suite["name"] == "headers"));
+        assert!(gpus.iter().all(|gpu| gpu["software"] == true));
     }
 }

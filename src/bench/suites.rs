@@ -4,7 +4,13 @@ use crate::bitcoin::{Network, Params};
 use crate::compute::Backend;
 #[cfg(feature = "mine")]
 use crate::compute::SearchJob;
-use crate::primitives::{Hash256, Header, Trees, sha256d};
+use crate::error::Error;
+use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees, sha256d};
+use crate::signature::BadSignature;
+use crate::stages::{Busy, Family};
+
+use super::signatures::{Keys, Signatures};
+use super::validate::Validated;
 
 /// A kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,18 +22,36 @@ pub enum Suite {
     Headers,
     /// Nodes of Bitcoin's Merkle trees of 2,048 leaves each.
     Merkle,
+    /// SHA-256d of many messages of so many bytes each.
+    Hash(usize),
+    /// Ed25519 signatures.
+    Signatures(Keys),
+    /// Whole chains from a file, by every rule.
+    Validate(Family),
+    /// Commits of a chain file, beside plain writes and syncs. See [`super::Append`].
+    Append,
 }
 
 /// The leaves of each tree of the Merkle suite: a full block's transactions.
 const TREE_LEAVES: usize = 2048;
 
 impl Suite {
-    /// Every suite.
+    /// Every suite, in all its variants.
     pub const ALL: &[Self] = &[
         #[cfg(feature = "mine")]
         Self::Search,
         Self::Headers,
         Self::Merkle,
+        Self::Hash(64),
+        Self::Hash(250),
+        Self::Hash(1024),
+        Self::Signatures(Keys::Distinct),
+        Self::Signatures(Keys::Known),
+        Self::Signatures(Keys::Accounts),
+        Self::Validate(Family::Bitcoin),
+        #[cfg(feature = "mine")]
+        Self::Validate(Family::Ledger),
+        Self::Append,
     ];
 
     /// The name on the command line and in results.
@@ -38,7 +62,26 @@ impl Suite {
             Self::Search => "search",
             Self::Headers => "headers",
             Self::Merkle => "merkle",
+            Self::Hash(_) => "hash",
+            Self::Signatures(_) => "signatures",
+            Self::Validate(_) => "validate",
+            Self::Append => "append",
         }
+    }
+
+    /// Which of the kinds of work that share a name it is, if several do.
+    #[must_use]
+    pub fn variant(self) -> Option<String> {
+        let variant = match self {
+            Self::Hash(bytes) => return Some(format!("{bytes}-bytes")),
+            Self::Signatures(Keys::Distinct) => "distinct-keys",
+            Self::Signatures(Keys::Known) => "known-keys",
+            Self::Signatures(Keys::Accounts) => "1000-accounts",
+            Self::Validate(Family::Bitcoin) => "bitcoin",
+            Self::Validate(Family::Ledger) => "ledger",
+            _ => return None,
+        };
+        Some(variant.into())
     }
 
     /// What a rate counts.
@@ -49,10 +92,20 @@ impl Suite {
             Self::Search => "nonces/s",
             Self::Headers => "headers/s",
             Self::Merkle => "nodes/s",
+            Self::Hash(_) => "messages/s",
+            Self::Signatures(_) => "signatures/s",
+            Self::Validate(_) | Self::Append => "bytes/s",
         }
     }
 
-    /// The batch sizes, in headers, nonces or leaves.
+    /// Whether no device ever does this work, so that only the CPU is measured.
+    #[must_use]
+    pub const fn is_cpu_only(self) -> bool {
+        matches!(self, Self::Signatures(_) | Self::Append)
+    }
+
+    /// The batch sizes: in headers, nonces, leaves, messages or signatures; in blocks of chains, and
+    /// in commits of chain files.
     #[must_use]
     pub const fn batches(self, quick: bool) -> &'static [usize] {
         match (self, quick) {
@@ -64,16 +117,30 @@ impl Suite {
             (Self::Headers, false) => &[1 << 10, 1 << 14, 1 << 17],
             (Self::Merkle, true) => &[1 << 14],
             (Self::Merkle, false) => &[1 << 11, 1 << 14, 1 << 17],
+            (Self::Hash(_), true) => &[1 << 12],
+            (Self::Hash(_), false) => &[1 << 8, 1 << 12, 1 << 15],
+            (Self::Signatures(Keys::Accounts), _) => &[1 << 12],
+            (Self::Signatures(_), true) => &[1 << 10],
+            (Self::Signatures(_), false) => &[1 << 7, 1 << 10, 1 << 13],
+            (Self::Validate(Family::Bitcoin), true) => &[4],
+            (Self::Validate(Family::Bitcoin), false) => &[4, 32],
+            (Self::Validate(Family::Ledger), true) => &[2],
+            (Self::Validate(Family::Ledger), false) => &[2, 10],
+            (Self::Append, true) => &[4],
+            (Self::Append, false) => &[16],
         }
     }
 
-    /// The work of one batch, the same in every process.
+    /// The work of one batch, the same in every process; `None` where backends have no part in it.
+    ///
+    /// # Errors
+    /// If there is no room for temporary files.
     ///
     /// # Panics
     /// If `batch` is not one of [`Suite::batches`].
-    #[must_use]
-    pub fn case(self, batch: usize) -> Case {
-        match self {
+    pub fn case(self, batch: usize) -> Result<Option<Case>, Error> {
+        let blocks = || u32::try_from(batch).expect("batches of blocks are small");
+        Ok(Some(match self {
             #[cfg(feature = "mine")]
             Self::Search => Case::Search(unsolved(batch)),
             Self::Headers => Case::Headers(header_chain(batch)),
@@ -86,7 +153,45 @@ impl Suite {
                 }
                 Case::Merkle(trees)
             }
-        }
+            Self::Hash(bytes) => Case::Hash(messages(batch, bytes)),
+            Self::Signatures(keys) => Case::Signatures(Signatures::new(keys, batch)),
+            Self::Validate(Family::Bitcoin) => Case::Validate(Validated::bitcoin(blocks())?),
+            #[cfg(feature = "mine")]
+            Self::Validate(Family::Ledger) => Case::Validate(Validated::ledger(blocks())?),
+            #[cfg(not(feature = "mine"))]
+            Self::Validate(Family::Ledger) => return Ok(None),
+            Self::Append => return Ok(None),
+        }))
+    }
+}
+
+/// A backend, and the threads for what backends have no part in.
+pub struct Contestant {
+    backend: Box<dyn Backend>,
+    pool: rayon::ThreadPool,
+}
+
+impl Contestant {
+    /// On `threads` threads; zero means one for each core.
+    ///
+    /// # Errors
+    /// If the operating system refuses the threads.
+    pub fn new(backend: Box<dyn Backend>, threads: usize) -> Result<Self, Error> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| Error::Device(format!("no threads: {error}")))?;
+        Ok(Self { backend, pool })
+    }
+
+    /// The backend.
+    #[must_use]
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// The number of threads.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
     }
 }
 
@@ -99,6 +204,12 @@ pub enum Case {
     Headers(Vec<Header>),
     /// Trees of 2,048 leaves.
     Merkle(Trees),
+    /// Messages of one length.
+    Hash(Messages),
+    /// Signed messages.
+    Signatures(Signatures),
+    /// A chain in a file.
+    Validate(Validated),
 }
 
 /// A backend that gave another answer than the reference.
@@ -119,72 +230,128 @@ impl Case {
             Self::Headers(headers) => headers.len() as u64,
             // A tree of n leaves, n a power of two, has n - 1 other nodes.
             Self::Merkle(trees) => (trees.leaf_count() - trees.len()) as u64,
+            Self::Hash(messages) => messages.len() as u64,
+            Self::Signatures(signatures) => signatures.len() as u64,
+            Self::Validate(chain) => chain.bytes(),
         }
     }
 
-    /// Does the work once and gives its answers.
-    #[must_use]
-    pub fn run(&self, backend: &dyn Backend) -> Vec<Hash256> {
+    /// Does the work once. Where it goes through several stages, says how long each was busy.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn run(&self, contestant: &Contestant) -> Result<Option<Busy>, Error> {
+        match self {
+            Self::Signatures(signatures) => {
+                let judged = judge(signatures, contestant);
+                std::hint::black_box(judged.is_ok());
+            }
+            Self::Validate(chain) => return chain.run(contestant).map(Some),
+            _ => {
+                std::hint::black_box(self.digests(contestant.backend()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a backend alone computes: nothing for work that has several stages.
+    fn digests(&self, backend: &dyn Backend) -> Vec<Hash256> {
+        let mut digests = Vec::new();
         match self {
             #[cfg(feature = "mine")]
             Self::Search(job) => {
                 let found = backend.search(job);
-                found.map(|nonce| job.header.with_nonce(nonce).id()).into_iter().collect()
+                digests.extend(found.map(|nonce| job.header.with_nonce(nonce).id()));
             }
             Self::Headers(headers) => {
-                let mut ids = vec![Hash256::ZERO; headers.len()];
-                backend.header_ids(headers, &mut ids);
-                ids
+                digests.resize(headers.len(), Hash256::ZERO);
+                backend.header_ids(headers, &mut digests);
             }
             Self::Merkle(trees) => {
-                let mut roots = vec![Hash256::ZERO; trees.len()];
-                backend.merkle_roots(trees, &mut roots);
-                roots
+                digests.resize(trees.len(), Hash256::ZERO);
+                backend.merkle_roots(trees, &mut digests);
             }
+            Self::Hash(messages) => {
+                digests.resize(messages.len(), Hash256::ZERO);
+                backend.hash_messages(HashFunction::Sha256d, messages, &mut digests);
+            }
+            Self::Signatures(_) | Self::Validate(_) => {}
         }
+        digests
     }
 
-    /// Compares a backend's answers with those of `reference`.
+    /// Compares a contestant's answers with those of `reference`.
     ///
     /// # Errors
-    /// If one differs, or the backend had to be corrected on the way.
+    /// If a file cannot be read. The difference is inside: an answer differs, or the backend had to be
+    /// corrected on the way.
     pub fn compare(
         &self,
-        backend: &dyn Backend,
-        reference: &dyn Backend,
-    ) -> Result<(), Difference> {
-        let difference =
-            || Difference { backend: format!("{} {}", backend.name(), backend.device()) };
-        #[cfg(feature = "mine")]
-        if let Self::Search(job) = self {
-            // A range without a winner says little: the hits of an easy target are compared too.
-            for (shift, count) in [(0, 1000), (1, 3), (1000, 257)] {
-                let easy = easy_job(job, shift, count);
-                if backend.search(&easy) != reference.search(&easy) {
-                    return Err(difference());
-                }
+        contestant: &Contestant,
+        reference: &Contestant,
+    ) -> Result<Result<(), Difference>, Error> {
+        let (backend, right) = (contestant.backend(), reference.backend());
+        let agrees = match self {
+            #[cfg(feature = "mine")]
+            Self::Search(job) => {
+                // A range without a winner says little: the hits of an easy target are compared too.
+                let easy = [(0, 1000), (1, 3), (1000, 257)];
+                let mut easy = easy.map(|(shift, count)| easy_job(job, shift, count)).into_iter();
+                easy.all(|easy| backend.search(&easy) == right.search(&easy))
+                    && self.digests(backend) == self.digests(right)
             }
+            Self::Headers(_) | Self::Merkle(_) | Self::Hash(_) => {
+                self.digests(backend) == self.digests(right)
+            }
+            Self::Signatures(signatures) => {
+                signatures.agrees(|signatures| judge(signatures, contestant))
+            }
+            Self::Validate(chain) => chain.agrees(contestant, reference)?,
+        };
+        if agrees && backend.tally().mismatches == 0 {
+            return Ok(Ok(()));
         }
-        let right = self.run(backend) == self.run(reference);
-        if right && backend.tally().mismatches == 0 { Ok(()) } else { Err(difference()) }
+        Ok(Err(Difference { backend: format!("{} {}", backend.name(), backend.device()) }))
     }
+}
+
+/// Judges signatures together; the reference is judging them singly.
+fn judge(signatures: &Signatures, contestant: &Contestant) -> Result<(), BadSignature> {
+    if contestant.backend().name() == "reference" {
+        return signatures.verify_singly();
+    }
+    contestant.pool.install(|| signatures.verify_together())
+}
+
+/// Messages of `bytes` bytes each, no two alike.
+fn messages(count: usize, bytes: usize) -> Messages {
+    let mut messages = Messages::new();
+    for index in 0..count {
+        let digest = sha256d(&index.to_le_bytes());
+        let message: Vec<u8> = digest.as_bytes().iter().copied().cycle().take(bytes).collect();
+        messages.push(&[&message]);
+    }
+    messages
+}
+
+/// A header with the lowest nonce that meets its target, which is an easy one.
+pub(super) fn solved(header: Header) -> Header {
+    let target = header.bits().decode().expect("valid bits");
+    let mut nonces = (0..=u32::MAX).map(|nonce| header.with_nonce(nonce));
+    nonces.find(|header| target.is_met_by(&header.id())).expect("every second nonce wins")
 }
 
 /// A chain of headers on regtest's genesis, each with the lowest nonce that solves it.
 #[must_use]
 pub fn header_chain(length: usize) -> Vec<Header> {
     let genesis = Params::of(Network::Regtest).genesis;
-    let target = genesis.bits().decode().expect("regtest's bits");
     let mut parent = (genesis.id(), genesis.time());
     let mut chain = Vec::with_capacity(length);
     while chain.len() < length {
         let time = parent.1.wrapping_add(600);
         let root = sha256d(&chain.len().to_le_bytes());
         let header = Header::from_fields(0x2000_0000, parent.0, root, time, genesis.bits(), 0);
-        let solved = (0..=u32::MAX)
-            .map(|nonce| header.with_nonce(nonce))
-            .find(|header| target.is_met_by(&header.id()));
-        let solved = solved.expect("every second nonce wins");
+        let solved = solved(header);
         parent = (solved.id(), time);
         chain.push(solved);
     }

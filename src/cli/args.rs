@@ -16,11 +16,13 @@ use crate::stages::LedgerOptions;
 
 use super::output::Format;
 
+mod bench;
 mod chain;
 mod key;
 mod ledger;
 mod send;
 
+pub(super) use bench::{BenchArgs, SuiteName};
 pub(super) use chain::*;
 pub(super) use key::{KeyArgs, KeyCommand, KeyNewArgs, KeyShowArgs, PassphraseArgs};
 pub(super) use ledger::*;
@@ -316,49 +318,6 @@ pub(super) struct DevicesArgs {
     /// How to write the list.
     #[arg(long, value_enum, default_value = "human")]
     pub(super) format: Format,
-}
-
-const BENCH_HELP: &str = "\
-Examples:
-  blockmill bench
-      Every suite on the CPU and on every graphics card.
-  blockmill bench --suite headers --device software
-      One suite, and the software adapter too, which never counts as a GPU.";
-
-#[derive(Debug, Args)]
-#[command(after_help = BENCH_HELP)]
-pub(super) struct BenchArgs {
-    /// The suites to run; all of them by default.
-    #[arg(long, value_enum, value_name = "NAME")]
-    pub(super) suite: Vec<SuiteName>,
-
-    /// A further device to measure, such as `software`; graphics cards are measured anyway.
-    #[arg(long, value_name = "ID")]
-    pub(super) device: Vec<String>,
-
-    /// CPU threads; by default one for each core.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(super) threads: Option<u16>,
-
-    /// Shorter runs and fewer batch sizes, for a first impression.
-    #[arg(long)]
-    pub(super) quick: bool,
-
-    /// How to write the results.
-    #[arg(long, value_enum, default_value = "human")]
-    pub(super) format: Format,
-}
-
-/// A suite of `bench`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum SuiteName {
-    /// Nonces tried for a header.
-    #[cfg(feature = "mine")]
-    Search,
-    /// Header ids.
-    Headers,
-    /// Nodes of Bitcoin's Merkle trees.
-    Merkle,
 }
 
 fn activation_height(text: &str) -> Result<(String, u32), String> {

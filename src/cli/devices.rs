@@ -138,7 +138,7 @@ fn test(adapter: &crate::compute::gpu::Adapter) -> Result<(), crate::compute::Se
 }
 
 /// What the processor calls itself, where the operating system says so.
-fn processor_name() -> String {
+pub(super) fn processor_name() -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
     let name = name.and_then(|rest| rest.split_once(':')).map(|(_, name)| name.trim());

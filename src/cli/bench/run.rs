@@ -1,0 +1,225 @@
+//! Measuring: every suite that was asked for, on everything that can compute here.
+
+use std::fmt::Write;
+
+use crate::bench::{Append, AppendFault, Case, Contestant, Measurement, Pace, Suite, measure};
+use crate::cli::args::{BenchArgs, SuiteName};
+use crate::cli::output::{self, Format, grouped, scaled};
+use crate::compute::select::{Job, Wish, gpu_ids, select};
+use crate::compute::{CrossCheck, Reference};
+use crate::error::Error;
+use crate::stages::Busy;
+
+use super::document::{BusyEntry, ResultEntry, SuiteEntry};
+
+/// The name of the plain writes beside a chain file.
+const PLAIN: &str = "plain";
+
+/// Measures all suites, and prints each for people as soon as it is there.
+pub(super) fn suites(args: &BenchArgs) -> Result<Vec<SuiteEntry>, Error> {
+    let contestants = contestants(args)?;
+    let pace = if args.quick { Pace::QUICK } else { Pace::THOROUGH };
+    let mut entries = Vec::new();
+    for suite in wished(args) {
+        for &batch in suite.batches(args.quick) {
+            let (results, disagreed) = match suite.case(batch)? {
+                Some(case) => backends(&case, suite, &contestants, pace)?,
+                None => append(args, batch, pace)?,
+            };
+            for what in &disagreed {
+                output::error(&format!("{what}: no figure"));
+            }
+            let entry = SuiteEntry {
+                name: suite.name().into(),
+                variant: suite.variant(),
+                unit: suite.unit().into(),
+                batch: batch as u64,
+                cpu_only: suite.is_cpu_only(),
+                results,
+                disagreed,
+            };
+            if args.format == Format::Human {
+                output::print(&entry.to_text())?;
+            }
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+/// The suites that were asked for, each once, in the usual order.
+fn wished(args: &BenchArgs) -> impl Iterator<Item = Suite> {
+    let name = |name: &SuiteName| match name {
+        #[cfg(feature = "mine")]
+        SuiteName::Search => "search",
+        SuiteName::Headers => "headers",
+        SuiteName::Merkle => "merkle",
+        SuiteName::Hash => "hash",
+        SuiteName::Signatures => "signatures",
+        SuiteName::Validate => "validate",
+        SuiteName::Append => "append",
+    };
+    let names: Vec<_> = args.suite.iter().map(name).collect();
+    let is_wished = move |suite: &Suite| names.is_empty() || names.contains(&suite.name());
+    Suite::ALL.iter().copied().filter(is_wished)
+}
+
+/// The CPU with all threads first, against which the others are measured.
+fn contestants(args: &BenchArgs) -> Result<Vec<Contestant>, Error> {
+    let threads = usize::from(args.threads.unwrap_or(0));
+    let open = |wish: &Wish, threads| {
+        let job = Job::Search { hashes: f64::INFINITY };
+        let selected = select(wish, job, threads, CrossCheck::OFF)?;
+        Contestant::new(selected.backend, threads)
+    };
+    let all = open(&Wish::Cpu, threads)?;
+    let is_alone = all.threads() == 1;
+    let mut contestants = vec![all];
+    if !is_alone {
+        contestants.push(open(&Wish::Cpu, 1)?);
+    }
+    contestants.push(open(&Wish::Reference, 1)?);
+    for id in gpu_ids() {
+        // A card that fails its self-test is left out, and said to be.
+        match open(&Wish::Device(id), threads) {
+            Ok(contestant) => contestants.push(contestant),
+            Err(error) => output::warning(&error.to_string()),
+        }
+    }
+    for id in &args.device {
+        let new = open(&Wish::Device(id.clone()), threads)?;
+        let device = new.backend().device();
+        if contestants.iter().all(|other| other.backend().device() != device) {
+            contestants.push(new);
+        }
+    }
+    Ok(contestants)
+}
+
+type Results = (Vec<ResultEntry>, Vec<String>);
+
+/// The results of the backends that agree with the reference, and why the others have none.
+fn backends(
+    case: &Case,
+    suite: Suite,
+    contestants: &[Contestant],
+    pace: Pace,
+) -> Result<Results, Error> {
+    let reference = Contestant::new(Box::new(Reference), 1)?;
+    let (mut results, mut disagreed) = (Vec::new(), Vec::new());
+    for contestant in contestants {
+        let backend = contestant.backend();
+        if suite.is_cpu_only() && backend.name() == "gpu" {
+            continue;
+        }
+        if let Err(difference) = case.compare(contestant, &reference)? {
+            disagreed.push(difference.to_string());
+            continue;
+        }
+        let mut busy = None;
+        let time = measure(pace, || {
+            busy = case.run(contestant)?;
+            Ok::<_, Error>(())
+        })?;
+        if let Some(why) = backend.tally().off {
+            disagreed.push(format!("{}: switched off: {why}", backend.device()));
+            continue;
+        }
+        let units = case.units() as f64;
+        let result = ResultEntry::new(backend.name(), backend.device(), units, time, &results);
+        results.push(ResultEntry {
+            threads: Some(contestant.threads()),
+            busy_s: busy.map(BusyEntry::of),
+            ..result
+        });
+    }
+    Ok((results, disagreed))
+}
+
+/// The chain file, and plain writes beside it.
+fn append(args: &BenchArgs, batch: usize, pace: Pace) -> Result<Results, Error> {
+    let folder = args.folder.clone().unwrap_or_else(std::env::temp_dir);
+    let unwritable = |source| Error::Unwritable { path: folder.clone(), source };
+    let commits = u32::try_from(batch).expect("few commits");
+    let append = Append::new(commits, &folder).map_err(unwritable)?;
+    let [chain, plain] = match append.measure(pace) {
+        Ok(measured) => measured,
+        Err(fault @ AppendFault::Different) => return Ok((Vec::new(), vec![fault.to_string()])),
+        Err(AppendFault::File(source)) => return Err(Error::ChainFile { path: folder, source }),
+    };
+    let disk = match append.file_system().as_deref() {
+        Some("tmpfs" | "ramfs") => "memory, no disk".to_owned(),
+        Some(kind) => kind.to_owned(),
+        None => "this disk".to_owned(),
+    };
+    let bytes = append.bytes() as f64;
+    let mut results = Vec::new();
+    for (backend, what, time) in [
+        ("cpu", "chain file, commits of 1 MiB", chain),
+        (PLAIN, "writes of the same sizes, as many syncs", plain),
+    ] {
+        let result = ResultEntry::new(backend, format!("{what}, {disk}"), bytes, time, &results);
+        results.push(ResultEntry { threads: Some(1), ..result });
+    }
+    Ok((results, Vec::new()))
+}
+
+impl ResultEntry {
+    /// The rates of so many units, beside `before`, whose first entry is the CPU with all threads.
+    fn new(backend: &str, device: String, units: f64, time: Measurement, before: &[Self]) -> Self {
+        let rate = units / time.median_s;
+        Self {
+            software: backend == "gpu" && device.contains("software"),
+            backend: backend.into(),
+            device,
+            threads: None,
+            rate,
+            rate_slowest: Some(units / time.slowest_s),
+            rate_fastest: Some(units / time.fastest_s),
+            runs: Some(time.runs),
+            speedup_vs_cpu: Some(rate / before.first().map_or(rate, |cpu| cpu.rate)),
+            busy_s: None,
+        }
+    }
+}
+
+impl BusyEntry {
+    fn of(busy: Busy) -> Self {
+        Self {
+            read: busy.read.as_secs_f64(),
+            hash: busy.hash.as_secs_f64(),
+            bodies: busy.bodies.as_secs_f64(),
+            connect: busy.connect.as_secs_f64(),
+        }
+    }
+}
+
+impl SuiteEntry {
+    /// For people.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = String::new();
+        self.write_text(&mut text).expect("a string takes any text");
+        text
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        let alone = if self.cpu_only { " (the CPU alone)" } else { "" };
+        let (job, batch) = (self.job(), grouped(self.batch));
+        writeln!(out, "{job}, batches of {batch}, {}{alone}:", self.unit)?;
+        for result in &self.results {
+            let optional = |rate: Option<f64>| rate.map_or_else(|| "?".into(), scaled);
+            writeln!(
+                out,
+                "  {:<10} {:>8}  ({:>7} to {:>7}, {} runs)  {:>6.2} x CPU  {}",
+                result.backend,
+                scaled(result.rate),
+                optional(result.rate_slowest),
+                optional(result.rate_fastest),
+                result.runs.unwrap_or(0),
+                result.speedup_vs_cpu.unwrap_or(f64::NAN),
+                result.device,
+            )?;
+        }
+        Ok(())
+    }
+}
