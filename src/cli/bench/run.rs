@@ -144,7 +144,7 @@ fn backends(
 fn append(args: &BenchArgs, batch: usize, pace: Pace) -> Result<Results, Error> {
     let folder = args.folder.clone().unwrap_or_else(std::env::temp_dir);
     let unwritable = |source| Error::Unwritable { path: folder.clone(), source };
-    let commits = u32::try_from(batch).expect("few commits");
+    let commits = u32::try_from(batch).unwrap_or(u32::MAX);
     let append = Append::new(commits, &folder).map_err(unwritable)?;
     let [chain, plain] = match append.measure(pace) {
         Ok(measured) => measured,
