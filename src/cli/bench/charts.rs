@@ -95,7 +95,7 @@ pub(super) struct Line {
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 200.0;
 const LEFT: f64 = 52.0;
-const RIGHT: f64 = 344.0;
+const RIGHT: f64 = 334.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 172.0;
 
@@ -189,10 +189,10 @@ fn log(number: f64) -> f64 {
     number.log2()
 }
 
-/// The next of 1, 2, 5, 10, 20, 50 … that is not below.
+/// The next number with one digit that is not zero, and not 7 or 9: its half is easy to read too.
 fn round_up(number: f64) -> f64 {
     let unit = 10f64.powf(number.log10().floor());
-    [1.0, 2.0, 4.0, 5.0, 6.0, 8.0]
+    [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0]
         .into_iter()
         .map(|step| step * unit)
         .find(|&n| n >= number)
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn axes_end_at_round_numbers() {
-        for (highest, end) in [(1.0, 1.0), (9.81e6, 1e7), (3.2, 4.0), (41.0, 50.0)] {
+        for (highest, end) in [(1.0, 1.0), (9.81e6, 1e7), (3.2, 4.0), (2.5, 3.0), (41.0, 50.0)] {
             assert!((round_up(highest) / end - 1.0).abs() < 1e-9, "{highest}");
         }
     }

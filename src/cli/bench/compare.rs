@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::cli::output::scaled;
+use crate::cli::output::{grouped, scaled};
 use crate::error::Error;
 
 use super::document::{Document, Key, Machine, ResultEntry, SuiteEntry, key};
@@ -117,7 +117,9 @@ impl Comparison {
                 writeln!(
                     out,
                     "{}{variant}, batches of {}, {}:",
-                    entry.name, entry.batch, entry.unit
+                    entry.name,
+                    grouped(entry.batch),
+                    entry.unit
                 )?;
             }
             writeln!(

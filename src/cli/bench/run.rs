@@ -107,7 +107,8 @@ fn backends(
 ) -> Result<Results, Error> {
     let reference = Contestant::new(Box::new(Reference), 1)?;
     let (mut results, mut disagreed) = (Vec::new(), Vec::new());
-    for contestant in contestants {
+    let mut cpu_rate = None;
+    for (index, contestant) in contestants.iter().enumerate() {
         let backend = contestant.backend();
         if suite.is_cpu_only() && backend.name() == "gpu" {
             continue;
@@ -126,7 +127,10 @@ fn backends(
             continue;
         }
         let units = case.units() as f64;
-        let result = ResultEntry::new(backend.name(), backend.device(), units, time, &results);
+        if index == 0 {
+            cpu_rate = Some(units / time.median_s);
+        }
+        let result = ResultEntry::new(backend.name(), backend.device(), units, time, cpu_rate);
         results.push(ResultEntry {
             threads: Some(contestant.threads()),
             busy_s: busy.map(BusyEntry::of),
@@ -140,7 +144,7 @@ fn backends(
 fn append(args: &BenchArgs, batch: usize, pace: Pace) -> Result<Results, Error> {
     let folder = args.folder.clone().unwrap_or_else(std::env::temp_dir);
     let unwritable = |source| Error::Unwritable { path: folder.clone(), source };
-    let commits = u32::try_from(batch).expect("few commits");
+    let commits = u32::try_from(batch).unwrap_or(u32::MAX);
     let append = Append::new(commits, &folder).map_err(unwritable)?;
     let [chain, plain] = match append.measure(pace) {
         Ok(measured) => measured,
@@ -158,15 +162,22 @@ fn append(args: &BenchArgs, batch: usize, pace: Pace) -> Result<Results, Error> 
         ("cpu", "chain file, commits of 1 MiB", chain),
         (PLAIN, "writes of the same sizes, as many syncs", plain),
     ] {
-        let result = ResultEntry::new(backend, format!("{what}, {disk}"), bytes, time, &results);
+        let chain_rate = Some(bytes / chain.median_s);
+        let result = ResultEntry::new(backend, format!("{what}, {disk}"), bytes, time, chain_rate);
         results.push(ResultEntry { threads: Some(1), ..result });
     }
     Ok((results, Vec::new()))
 }
 
 impl ResultEntry {
-    /// The rates of so many units, beside `before`, whose first entry is the CPU with all threads.
-    fn new(backend: &str, device: String, units: f64, time: Measurement, before: &[Self]) -> Self {
+    /// The rates of so many units, beside that of the CPU with all threads, if it has one.
+    fn new(
+        backend: &str,
+        device: String,
+        units: f64,
+        time: Measurement,
+        cpu_rate: Option<f64>,
+    ) -> Self {
         let rate = units / time.median_s;
         Self {
             software: backend == "gpu" && device.contains("software"),
@@ -177,7 +188,7 @@ impl ResultEntry {
             rate_slowest: Some(units / time.slowest_s),
             rate_fastest: Some(units / time.fastest_s),
             runs: Some(time.runs),
-            speedup_vs_cpu: Some(rate / before.first().map_or(rate, |cpu| cpu.rate)),
+            speedup_vs_cpu: cpu_rate.map(|cpu_rate| rate / cpu_rate),
             busy_s: None,
         }
     }
