@@ -212,8 +212,8 @@ fn a_search_of_several_dispatches_survives_a_fault_in_any_of_them() {
     let (backend, log) = guarded(Fault::None, CrossCheck::OFF);
     log.arm();
     assert_eq!(backend.search(&job), Some(winner));
-    // Nothing is searched beyond the winner.
-    assert_eq!((log.calls(), backend.tally().fallbacks), (3, 0));
+    // Of what is beyond the winner, no more is searched than was under way.
+    assert_eq!((log.calls(), backend.tally().fallbacks), (4, 0));
 
     for honest in 0..3 {
         let (backend, log) = guarded(Fault::Search(SearchFault::DropAll), CrossCheck::OFF);
@@ -225,8 +225,11 @@ fn a_search_of_several_dispatches_survives_a_fault_in_any_of_them() {
         log.arm();
         let rest = SearchJob { first: before.last, ..job };
         assert_eq!(backend.search(&rest), Some(winner));
-        assert_caught(&backend, &log, "a dropped winner");
-        assert_eq!(backend.tally().fallbacks, u64::from(3 - honest));
+        let tally = backend.tally();
+        // Whatever else was under way goes with the one that was caught.
+        assert!((1..=2).contains(&log.calls()), "{}", log.calls());
+        assert_eq!((tally.mismatches, tally.fallbacks), (1, 1), "{tally:?}");
+        assert!(tally.off.is_some(), "{tally:?}");
     }
 }
 

@@ -203,7 +203,9 @@ fn rebuilding_opens_the_same_device() {
 #[cfg(feature = "mine")]
 mod search {
     use super::*;
-    use blockmill::compute::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};
+    use blockmill::compute::{
+        HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SEARCHES_AT_ONCE, SearchDispatch, SearchResult,
+    };
     use blockmill::primitives::Target;
 
     /// A target whose most significant word is `top`.
@@ -349,6 +351,39 @@ mod search {
             assert_refused(&gpu.search(&dispatch, &mut |_| {}));
         }
         assert_search(&mut gpu, &good);
+    }
+
+    #[test]
+    fn two_searches_are_under_way_and_end_in_order() {
+        let Some(mut gpu) = gpu(Kernels::Generated) else { return };
+        let noise = |bytes: &mut [u8]| bytes.fill(0xa5);
+        assert_refused(&gpu.finish_search());
+        gpu.rebuild().expect("the adapter is still there");
+
+        // Of different lengths, so that the later one could be done first.
+        let dispatches: Vec<_> =
+            (0..20).map(|i| dispatch(1000 * i, 1 + 3000 * (i % 2), 0)).collect();
+        let alone: Vec<_> = dispatches.iter().map(|dispatch| search(&mut gpu, dispatch)).collect();
+        assert_ne!(alone[1], alone[3]);
+        gpu.start_search(&dispatches[0], &mut { noise }).expect("none is under way");
+        for (i, expected) in alone.iter().enumerate() {
+            if let Some(next) = dispatches.get(i + 1) {
+                gpu.start_search(next, &mut { noise }).expect("one is under way");
+            }
+            let mut result = gpu.finish_search().expect("one is under way");
+            let mut expected = expected.clone();
+            for hits in [&mut result, &mut expected] {
+                hits.header.nonces.sort_unstable();
+                hits.decoy.nonces.sort_unstable();
+            }
+            assert_eq!(result, expected, "{i}");
+        }
+
+        for dispatch in &dispatches[..SEARCHES_AT_ONCE] {
+            gpu.start_search(dispatch, &mut { noise }).expect("there is room");
+        }
+        assert_refused(&gpu.start_search(&dispatches[0], &mut { noise }));
+        gpu.rebuild().expect("the adapter is still there");
     }
 
     #[test]

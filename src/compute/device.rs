@@ -49,16 +49,40 @@ pub trait Device: Send {
     /// As for [`Device::header_ids`].
     fn rfc6962_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError>;
 
-    /// Candidate nonces for two headers at once; `noise` fills the result buffer beforehand.
+    /// Begins to look for candidate nonces of two headers; `noise` fills the result buffer beforehand.
+    ///
+    /// Up to [`SEARCHES_AT_ONCE`] searches are under way at a time, so that the device goes on with one
+    /// while the host looks at the result of another. No other work is asked for meanwhile.
     ///
     /// # Errors
-    /// As for [`Device::header_ids`].
+    /// As for [`Device::header_ids`]. After an error nothing is under way any more.
+    #[cfg(feature = "mine")]
+    fn start_search(
+        &mut self,
+        dispatch: &SearchDispatch,
+        noise: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(), DeviceError>;
+
+    /// Waits for the result of the search that began first of those under way.
+    ///
+    /// # Errors
+    /// As for [`Device::start_search`]; and if none is under way.
+    #[cfg(feature = "mine")]
+    fn finish_search(&mut self) -> Result<SearchResult, DeviceError>;
+
+    /// One search from its beginning to its end, while no other is under way.
+    ///
+    /// # Errors
+    /// As for [`Device::start_search`].
     #[cfg(feature = "mine")]
     fn search(
         &mut self,
         dispatch: &SearchDispatch,
         noise: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<SearchResult, DeviceError>;
+    ) -> Result<SearchResult, DeviceError> {
+        self.start_search(dispatch, noise)?;
+        self.finish_search()
+    }
 
     /// Opens the same device anew after an error.
     ///
@@ -126,7 +150,7 @@ pub struct DispatchLimits {
     /// Bytes of one message. One thread hashes it from end to end, so that a dispatch takes as long
     /// as its longest message, however few there are.
     pub longest_message: usize,
-    /// Nonces in one call of [`Device::search`]; a multiple of the group size.
+    /// Nonces in one call of [`Device::start_search`]; a multiple of the group size.
     pub nonces: u32,
 }
 
@@ -156,6 +180,10 @@ pub enum DeviceError {
 /// Nonces that one workgroup of the search kernel tries.
 #[cfg(feature = "mine")]
 pub const SEARCH_GROUP: u32 = 256;
+
+/// Searches that are under way at a time.
+#[cfg(feature = "mine")]
+pub const SEARCHES_AT_ONCE: usize = 2;
 
 /// Nonces that a search returns for each header; count and lowest stay exact beyond it.
 #[cfg(feature = "mine")]

@@ -18,6 +18,8 @@
 //! recognises which of the headers it hashes stand next to each other in a dump and lies only where
 //! a lie goes with the next header's parent field: that is, one that was built to lie.
 
+#[cfg(feature = "mine")]
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::make_rng;
@@ -28,6 +30,8 @@ use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 #[cfg(feature = "mine")]
 use super::SearchJob;
 use super::guarded_digests::{HeaderIds, MessageDigests, Roots};
+#[cfg(feature = "mine")]
+use super::guarded_search::{DISPATCHES_PER_CALL, NONCES_AT_FIRST};
 use super::tree_shape::TreeShape;
 use super::{
     Backend, Cpu, Device, DeviceError, DeviceInfo, DispatchLimits, SelfTestFailure, Tally,
@@ -67,6 +71,8 @@ pub struct Guarded {
     limits: DispatchLimits,
     cross_check: CrossCheck,
     cpu: Cpu,
+    #[cfg(feature = "mine")]
+    nonces_per_dispatch: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -115,6 +121,8 @@ impl Guarded {
             limits: device.limits(),
             cross_check,
             cpu,
+            #[cfg(feature = "mine")]
+            nonces_per_dispatch: NONCES_AT_FIRST.min(device.limits().nonces).into(),
             state: Mutex::new(State {
                 device: Some(device),
                 rebuilt: false,
@@ -150,6 +158,16 @@ impl Guarded {
 
     pub(super) const fn limits(&self) -> DispatchLimits {
         self.limits
+    }
+
+    #[cfg(feature = "mine")]
+    pub(super) fn nonces_per_dispatch(&self) -> u32 {
+        self.nonces_per_dispatch.load(Relaxed)
+    }
+
+    #[cfg(feature = "mine")]
+    pub(super) fn set_nonces_per_dispatch(&self, nonces: u32) {
+        self.nonces_per_dispatch.store(nonces, Relaxed);
     }
 
     pub(super) const fn cross_check(&self) -> CrossCheck {
@@ -215,7 +233,7 @@ impl Backend for Guarded {
 
     #[cfg(feature = "mine")]
     fn search_span(&self) -> u32 {
-        self.limits.nonces
+        self.nonces_per_dispatch().saturating_mul(DISPATCHES_PER_CALL)
     }
 
     fn tally(&self) -> Tally {

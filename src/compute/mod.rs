@@ -29,7 +29,9 @@ pub use backend::{Backend, Tally};
 pub use cpu::Cpu;
 pub use device::{Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits};
 #[cfg(feature = "mine")]
-pub use device::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};
+pub use device::{
+    HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SEARCHES_AT_ONCE, SearchDispatch, SearchResult,
+};
 pub use guard::{CrossCheck, Guarded, Tested};
 pub use reference::Reference;
 #[cfg(feature = "mine")]

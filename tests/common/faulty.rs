@@ -1,6 +1,8 @@
 //! Devices to distrust: [`Simulated`] is honest and computes on the CPU; [`Faulty`] wraps a device
 //! and, once armed, fails or lies in one chosen way.
 
+#[cfg(feature = "mine")]
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +11,9 @@ use blockmill::compute::{
     Reference, Tested,
 };
 #[cfg(feature = "mine")]
-use blockmill::compute::{HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult};
+use blockmill::compute::{
+    HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SEARCHES_AT_ONCE, SearchDispatch, SearchResult,
+};
 #[cfg(feature = "mine")]
 use blockmill::primitives::Target;
 use blockmill::primitives::{Hash256, HashFunction, Header, Messages, Trees};
@@ -36,9 +40,15 @@ pub const LIMITS: DispatchLimits = DispatchLimits {
 /// The bytes of messages that one dispatch takes beside the known answers, which may all be long.
 pub const MESSAGE_ROOM: usize = LIMITS.message_bytes - KNOWN * LIMITS.longest_message;
 
+/// The results of searches that are under way, oldest first.
+#[cfg(feature = "mine")]
+type UnderWay = VecDeque<Result<SearchResult, DeviceError>>;
+
 /// An honest device on the CPU.
 pub struct Simulated {
     info: DeviceInfo,
+    #[cfg(feature = "mine")]
+    under_way: UnderWay,
 }
 
 impl Simulated {
@@ -51,7 +61,11 @@ impl Simulated {
             driver: String::new(),
             pci: None,
         };
-        Self { info }
+        Self {
+            info,
+            #[cfg(feature = "mine")]
+            under_way: UnderWay::new(),
+        }
     }
 }
 
@@ -102,23 +116,38 @@ impl Device for Simulated {
     }
 
     #[cfg(feature = "mine")]
-    fn search(
+    fn start_search(
         &mut self,
         dispatch: &SearchDispatch,
         noise: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<SearchResult, DeviceError> {
+    ) -> Result<(), DeviceError> {
+        at_most(self.under_way.len() + 1, SEARCHES_AT_ONCE)?;
         at_most(dispatch.count as usize, LIMITS.nonces as usize)?;
         noise(&mut [0; 64]);
         let SearchDispatch { header, target, first, count, .. } = *dispatch;
-        Ok(SearchResult {
+        self.under_way.push_back(Ok(SearchResult {
             header: hits(&header, target, first, count),
             decoy: hits(&dispatch.decoy, dispatch.decoy_target, dispatch.decoy_first, SEARCH_GROUP),
-        })
+        }));
+        Ok(())
+    }
+
+    #[cfg(feature = "mine")]
+    fn finish_search(&mut self) -> Result<SearchResult, DeviceError> {
+        oldest(&mut self.under_way)
     }
 
     fn rebuild(&mut self) -> Result<(), DeviceError> {
+        #[cfg(feature = "mine")]
+        self.under_way.clear();
         Ok(())
     }
+}
+
+#[cfg(feature = "mine")]
+fn oldest(under_way: &mut UnderWay) -> Result<SearchResult, DeviceError> {
+    let none = || Err(DeviceError::Refused("no search is under way".into()));
+    under_way.pop_front().unwrap_or_else(none)
 }
 
 /// What the kernel lists: in no order that helps, and in a full list the lowest hit is missing.
@@ -254,6 +283,8 @@ pub struct Faulty {
     last: [Vec<Hash256>; 5],
     #[cfg(feature = "mine")]
     last_result: SearchResult,
+    #[cfg(feature = "mine")]
+    under_way: UnderWay,
 }
 
 impl Faulty {
@@ -266,6 +297,8 @@ impl Faulty {
             last: Default::default(),
             #[cfg(feature = "mine")]
             last_result: SearchResult::default(),
+            #[cfg(feature = "mine")]
+            under_way: UnderWay::new(),
         };
         (device, log)
     }
@@ -430,11 +463,12 @@ impl Device for Faulty {
     }
 
     #[cfg(feature = "mine")]
-    fn search(
+    fn start_search(
         &mut self,
         dispatch: &SearchDispatch,
         noise: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<SearchResult, DeviceError> {
+    ) -> Result<(), DeviceError> {
+        at_most(self.under_way.len() + 1, SEARCHES_AT_ONCE)?;
         let jobs = [dispatch.header, dispatch.decoy].map(|header| header.as_bytes().to_vec());
         let decoy_group = Some(dispatch.decoy_group);
         let mut filled = Vec::new();
@@ -442,20 +476,37 @@ impl Device for Faulty {
             noise(bytes);
             filled.extend_from_slice(bytes);
         });
-        self.enter(Dispatch { jobs: jobs.into(), noise: filled.clone(), decoy_group })?;
+        let entered = Dispatch { jobs: jobs.into(), noise: filled.clone(), decoy_group };
+        if let Err(error) = self.enter(entered) {
+            // Some failures show at once, and some when the result is waited for.
+            if self.log.calls().is_multiple_of(2) {
+                return Err(error);
+            }
+            self.under_way.push_back(Err(error));
+            return Ok(());
+        }
         let right = result?;
         if !self.armed() {
             self.last_result = right.clone();
-            return Ok(right);
+            self.under_way.push_back(Ok(right));
+            return Ok(());
         }
         let last = std::mem::replace(&mut self.last_result, right.clone());
         let spoilt = self.fault.spoil_search(dispatch, right.clone(), last, &filled);
         self.lied(spoilt != right);
-        Ok(spoilt)
+        self.under_way.push_back(Ok(spoilt));
+        Ok(())
+    }
+
+    #[cfg(feature = "mine")]
+    fn finish_search(&mut self) -> Result<SearchResult, DeviceError> {
+        oldest(&mut self.under_way)
     }
 
     fn rebuild(&mut self) -> Result<(), DeviceError> {
         self.log.rebuilds.fetch_add(1, SeqCst);
+        #[cfg(feature = "mine")]
+        self.under_way.clear();
         if let Fault::Fails { comes_back: false, .. } = self.fault {
             return Err(DeviceError::Unavailable("it does not come back".into()));
         }

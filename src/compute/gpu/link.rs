@@ -1,6 +1,8 @@
 //! An open device: its queue, its staging buffers, and a place where its errors gather.
 //!
-//! Work goes through [`Link::run`]: bytes in, passes, bytes out, one submission, one wait.
+//! Work goes through [`Link::run`]: bytes in, passes, bytes out, one submission, one wait. Where
+//! several submissions are to overlap, each has its own [`Staging`], and [`Link::submit`] and
+//! [`Link::collect`] are the two halves of a run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,15 +86,43 @@ pub(super) struct Download<'a> {
     pub(super) bytes: &'a mut [u8],
 }
 
+/// Which bytes of a buffer to fetch after the passes.
+pub(super) struct Fetch<'a> {
+    pub(super) buffer: &'a wgpu::Buffer,
+    /// In bytes; a multiple of four, as is the length.
+    pub(super) offset: u64,
+    pub(super) bytes: usize,
+}
+
+/// Where the bytes of one submission wait on their way to the device and back.
+pub(super) struct Staging {
+    /// Mapped for writing whenever no work is under way.
+    upload: Option<wgpu::Buffer>,
+    download: Grown,
+}
+
+impl Staging {
+    pub(super) fn new() -> Self {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        Self { upload: None, download: Grown::new("download", usage) }
+    }
+}
+
+/// Work that was submitted and whose result was not fetched yet.
+pub(super) struct Submitted {
+    submission: wgpu::SubmissionIndex,
+    staged: wgpu::Buffer,
+    result: wgpu::Buffer,
+    bytes: u64,
+}
+
 /// An open device.
 pub(super) struct Link {
     pub(super) device: wgpu::Device,
     queue: wgpu::Queue,
     fault: Fault,
     pub(super) patience: Duration,
-    /// Mapped for writing whenever no work is under way.
-    upload: Option<wgpu::Buffer>,
-    download: Grown,
+    staging: Staging,
 }
 
 impl Link {
@@ -120,9 +150,7 @@ impl Link {
             DeviceType::Software => PATIENCE_SOFTWARE,
             _ => PATIENCE_HARDWARE,
         };
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let download = Grown::new("download", usage);
-        Ok(Self { device, queue, fault, patience, upload: None, download })
+        Ok(Self { device, queue, fault, patience, staging: Staging::new() })
     }
 
     /// Compiles a kernel; its entry point is `main`, its bindings are those that the text names.
@@ -186,9 +214,29 @@ impl Link {
         passes: &[Pass<'_>],
         download: Download<'_>,
     ) -> Result<(), DeviceError> {
-        let staged = self.stage(uploads)?;
-        let result = self.download.reserve(&self.device, download.bytes.len()).clone();
-        let result_bytes = download.bytes.len() as u64;
+        // An error shuts the device, and the buffers go with it.
+        let mut staging = std::mem::replace(&mut self.staging, Staging::new());
+        let Download { buffer, offset, bytes } = download;
+        let fetch = Fetch { buffer, offset, bytes: bytes.len() };
+        let submitted = self.submit(&mut staging, uploads, passes, &fetch)?;
+        self.collect(&mut staging, submitted, bytes)?;
+        self.staging = staging;
+        Ok(())
+    }
+
+    /// Uploads, runs the passes one after the other, and downloads, without waiting for it.
+    ///
+    /// A staging serves one submission at a time: the next one comes after [`Link::collect`].
+    pub(super) fn submit(
+        &self,
+        staging: &mut Staging,
+        uploads: &[Upload<'_>],
+        passes: &[Pass<'_>],
+        fetch: &Fetch<'_>,
+    ) -> Result<Submitted, DeviceError> {
+        let staged = self.stage(staging, uploads)?;
+        let result = staging.download.reserve(&self.device, fetch.bytes).clone();
+        let result_bytes = fetch.bytes as u64;
 
         let mut encoder = self.device.create_command_encoder(&Default::default());
         for (upload, staged_at) in uploads.iter().zip(staging_offsets(uploads)) {
@@ -203,7 +251,7 @@ impl Link {
                 compute.dispatch_workgroups(pass.groups[0], pass.groups[1], 1);
             }
         }
-        encoder.copy_buffer_to_buffer(download.buffer, download.offset, &result, 0, result_bytes);
+        encoder.copy_buffer_to_buffer(fetch.buffer, fetch.offset, &result, 0, result_bytes);
         // Mapping that fails shows when the ranges are asked for; the callbacks have no news.
         encoder.map_buffer_on_submit(&result, wgpu::MapMode::Read, ..result_bytes, |_| {});
         encoder.map_buffer_on_submit(&staged, wgpu::MapMode::Write, .., |_| {});
@@ -212,13 +260,24 @@ impl Link {
 
         let submission = self.queue.submit([commands]);
         self.fault.check()?;
+        Ok(Submitted { submission, staged, result, bytes: result_bytes })
+    }
+
+    /// Waits for submitted work and fetches its result, which has the length that was asked for.
+    pub(super) fn collect(
+        &self,
+        staging: &mut Staging,
+        submitted: Submitted,
+        bytes: &mut [u8],
+    ) -> Result<(), DeviceError> {
+        let Submitted { submission, staged, result, bytes: result_bytes } = submitted;
         self.wait(submission)?;
         let view = result.get_mapped_range(..result_bytes).map_err(|error| lost(&error))?;
         // Mapped memory may be uncached: it is read once, in order.
-        download.bytes.copy_from_slice(&view);
+        bytes.copy_from_slice(&view);
         drop(view);
         result.unmap();
-        self.upload = Some(staged);
+        staging.upload = Some(staged);
         self.fault.check()
     }
 
@@ -239,9 +298,13 @@ impl Link {
 
     /// Copies the bytes of all uploads, one after the other, into the staging buffer, and takes it:
     /// whoever maps it again puts it back.
-    fn stage(&mut self, uploads: &[Upload<'_>]) -> Result<wgpu::Buffer, DeviceError> {
+    fn stage(
+        &self,
+        staging: &mut Staging,
+        uploads: &[Upload<'_>],
+    ) -> Result<wgpu::Buffer, DeviceError> {
         let bytes = staging_offsets(uploads)[uploads.len()];
-        let kept = self.upload.take().filter(|buffer| buffer.size() >= bytes);
+        let kept = staging.upload.take().filter(|buffer| buffer.size() >= bytes);
         let staged = kept.unwrap_or_else(|| {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("upload"),

@@ -77,12 +77,12 @@ const _: () = {
     assert!(messages_up + MESSAGES_MAX * id <= STAGING_BYTES_MAX);
 };
 
-/// The most nonces of one dispatch, so that it stays well under the 50 ms after which desktops
-/// become sluggish and, much later, watchdogs reset the device.
+/// The most nonces of one dispatch: what the fastest devices of a kind can be expected to try in
+/// 50 ms, after which desktops become sluggish. How many a dispatch really has is measured.
 const fn nonces_max(kind: DeviceType) -> u32 {
     match kind {
-        DeviceType::Discrete => 1 << 24,
-        DeviceType::Integrated | DeviceType::Virtual | DeviceType::Other => 1 << 22,
+        DeviceType::Discrete => 1 << 29,
+        DeviceType::Integrated | DeviceType::Virtual | DeviceType::Other => 1 << 26,
         DeviceType::Software => 1 << 19,
     }
 }
@@ -259,11 +259,11 @@ impl Device for Gpu {
     }
 
     #[cfg(feature = "mine")]
-    fn search(
+    fn start_search(
         &mut self,
         dispatch: &SearchDispatch,
         noise: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<SearchResult, DeviceError> {
+    ) -> Result<(), DeviceError> {
         let nonces_end = u64::from(dispatch.first) + u64::from(dispatch.count);
         let decoy_end = u64::from(dispatch.decoy_first) + u64::from(SEARCH_GROUP);
         if dispatch.count > self.limits.nonces
@@ -276,7 +276,15 @@ impl Device for Gpu {
         self.attempt(|session| {
             let link = &session.link;
             let kernel = ready(&mut session.search, || SearchKernel::new(link, kernels))?;
-            kernel.run(&mut session.link, dispatch, noise)
+            kernel.start(link, dispatch, noise)
+        })
+    }
+
+    #[cfg(feature = "mine")]
+    fn finish_search(&mut self) -> Result<SearchResult, DeviceError> {
+        self.attempt(|session| match &mut session.search {
+            Some(kernel) => kernel.finish(&session.link),
+            None => Err(DeviceError::Refused("no search is under way".into())),
         })
     }
 

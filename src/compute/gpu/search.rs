@@ -1,16 +1,19 @@
 //! The host side of `search.wgsl`, and the kernel text that is specialised for it.
 
+use std::collections::VecDeque;
+
 use wgpu::BufferUsages;
 
 use crate::compute::reference::{IV, compress};
 use crate::compute::{
-    DeviceError, HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SearchDispatch, SearchResult,
+    DeviceError, HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SEARCHES_AT_ONCE, SearchDispatch,
+    SearchResult,
 };
 use crate::primitives::{Header, Target};
 
 use super::emit::{Emitter, Function, NonceFunction, Word};
 use super::kernels::{Kernels, constant};
-use super::link::{Download, Grown, Link, Pass, Upload, part};
+use super::link::{Fetch, Grown, Link, Pass, Staging, Submitted, Upload, part};
 
 const SEARCH: &str = include_str!("../../../shaders/search.wgsl");
 const SEARCH_ID: &str = include_str!("../../../shaders/search_id.wgsl");
@@ -28,14 +31,37 @@ const GRID_WIDTH: u32 = 256;
 /// `Hits` before a dispatch: none yet, and nothing is lower than the lowest.
 const NO_HITS: [u32; 2] = [0, u32::MAX];
 
-/// The kernel that searches nonces, and its buffers.
+/// The kernel that searches nonces, and the buffers of the searches under way.
 pub(super) struct SearchKernel {
     pipeline: wgpu::ComputePipeline,
     /// What the host computes of each job; the readable kernel computes all itself.
     specialised: Option<NonceFunction>,
+    /// The buffers that no search uses.
+    free: Vec<Slot>,
+    /// First the search that began first.
+    under_way: VecDeque<(Slot, Submitted)>,
+}
+
+/// The buffers of one search.
+struct Slot {
     params: Grown,
     hits: Grown,
+    staging: Staging,
 }
+
+impl Slot {
+    fn new() -> Self {
+        let hits = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        Self {
+            params: Grown::new("search", BufferUsages::UNIFORM | BufferUsages::COPY_DST),
+            hits: Grown::new("hits", hits),
+            staging: Staging::new(),
+        }
+    }
+}
+
+/// What a search returns: the hits of the header that is mined, and those of the decoy.
+type HitsOfBoth = [[u32; HITS_WORDS]; 2];
 
 impl SearchKernel {
     pub(super) fn new(link: &Link, kernels: Kernels) -> Result<Self, DeviceError> {
@@ -51,34 +77,36 @@ impl SearchKernel {
             SEARCH,
             id,
         ];
-        let hits = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
         Ok(Self {
             pipeline: link.pipeline("search", &text.concat())?,
             specialised,
-            params: Grown::new("search", BufferUsages::UNIFORM | BufferUsages::COPY_DST),
-            hits: Grown::new("hits", hits),
+            free: (0..SEARCHES_AT_ONCE).map(|_| Slot::new()).collect(),
+            under_way: VecDeque::new(),
         })
     }
 
-    pub(super) fn run(
+    pub(super) fn start(
         &mut self,
-        link: &mut Link,
+        link: &Link,
         dispatch: &SearchDispatch,
         noise: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<SearchResult, DeviceError> {
+    ) -> Result<(), DeviceError> {
+        let Some(mut slot) = self.free.pop() else {
+            let why = format!("{SEARCHES_AT_ONCE} searches are under way already");
+            return Err(DeviceError::Refused(why));
+        };
         let params = self.params(dispatch);
         let params: &[u8] = bytemuck::cast_slice(&params);
-        let mut hits = [[0u32; HITS_WORDS]; 2];
-        noise(bytemuck::cast_slice_mut(&mut hits));
-        for hits in &mut hits {
+        let mut before: HitsOfBoth = [[0; HITS_WORDS]; 2];
+        noise(bytemuck::cast_slice_mut(&mut before));
+        for hits in &mut before {
             hits[..NO_HITS.len()].copy_from_slice(&NO_HITS);
         }
-        let before = hits;
+        let before: &[u8] = bytemuck::cast_slice(&before);
 
-        let params_buffer = link.reserve(&mut self.params, params.len())?;
-        let hits_buffer = link.reserve(&mut self.hits, size_of_val(&hits))?;
-        let bindings =
-            [part(params_buffer, 0, params.len()), part(hits_buffer, 0, size_of_val(&hits))];
+        let params_buffer = link.reserve(&mut slot.params, params.len())?;
+        let hits_buffer = link.reserve(&mut slot.hits, before.len())?;
+        let bindings = [part(params_buffer, 0, params.len()), part(hits_buffer, 0, before.len())];
         let pass = Pass {
             pipeline: &self.pipeline,
             bindings: link.bind(&self.pipeline, bindings),
@@ -86,10 +114,21 @@ impl SearchKernel {
         };
         let uploads = [
             Upload { buffer: params_buffer, offset: 0, bytes: params },
-            Upload { buffer: hits_buffer, offset: 0, bytes: bytemuck::cast_slice(&before) },
+            Upload { buffer: hits_buffer, offset: 0, bytes: before },
         ];
-        let bytes = bytemuck::cast_slice_mut(&mut hits);
-        link.run(&uploads, &[pass], Download { buffer: hits_buffer, offset: 0, bytes })?;
+        let fetch = Fetch { buffer: hits_buffer, offset: 0, bytes: before.len() };
+        let submitted = link.submit(&mut slot.staging, &uploads, &[pass], &fetch)?;
+        self.under_way.push_back((slot, submitted));
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self, link: &Link) -> Result<SearchResult, DeviceError> {
+        let Some((mut slot, submitted)) = self.under_way.pop_front() else {
+            return Err(DeviceError::Refused("no search is under way".into()));
+        };
+        let mut hits: HitsOfBoth = [[0; HITS_WORDS]; 2];
+        link.collect(&mut slot.staging, submitted, bytemuck::cast_slice_mut(&mut hits))?;
+        self.free.push(slot);
         let [header, decoy] = hits.map(|words| read_hits(&words));
         Ok(SearchResult { header, decoy })
     }
