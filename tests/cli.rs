@@ -396,9 +396,15 @@ fn help_teaches_with_examples() {
 
 #[test]
 fn devices_names_the_cpu_and_every_adapter() {
-    let output = blockmill().args(["devices", "--format", "json"]).output().expect("it runs");
-    assert_eq!(output.status.code(), Some(0));
-    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let cache = tempfile::tempdir().expect("a folder");
+    let ask = || {
+        let mut command = blockmill();
+        command.env("XDG_CACHE_HOME", cache.path()).args(["devices", "--format", "json"]);
+        let output = command.output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    let report = ask();
     assert_eq!(report["schema"], 1);
     assert!(report["cpu"]["sha"].is_string() && report["cpu"]["threads"].as_u64() > Some(0));
     if !common::software_adapter_is_there() {
@@ -411,6 +417,25 @@ fn devices_names_the_cpu_and_every_adapter() {
     }
     assert_eq!((&software["self_test"], &software["auto"]), (&"passed".into(), &false.into()));
     assert!(software["limits"]["storage_binding_bytes"].as_u64() > Some(0));
+    let jobs = software["crossovers"].as_array().expect("a list");
+    assert_eq!(jobs.len(), if cfg!(feature = "mine") { 5 } else { 4 });
+    for job in jobs {
+        for key in ["batch", "device_rate", "cpu_rate"] {
+            assert!(job[key].as_f64() > Some(0.0), "{job} {key}");
+        }
+        assert!(job["from"].is_null() || job["from"].as_u64() <= job["batch"].as_u64(), "{job}");
+    }
+    // Measured once. Where the cache lies is Linux's way of saying it.
+    assert_eq!(software["crossovers_kept"], false);
+    if cfg!(target_os = "linux") {
+        let again = ask();
+        let again = again["devices"].as_array().expect("a list").iter();
+        let kept = again.clone().find(|device| device["type"] == "software").expect("one");
+        assert_eq!(
+            (&kept["crossovers_kept"], &kept["crossovers"]),
+            (&true.into(), &software["crossovers"])
+        );
+    }
     let id = software["id"].as_str().expect("an id");
     let (report, code) = validate(&["--device", &id[..id.len() - 2]], &[&fixture()]);
     assert_eq!((code, &report["backend"]["name"]), (0, &"gpu".into()));

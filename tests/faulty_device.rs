@@ -6,6 +6,7 @@ mod common;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use blockmill::compute::crossover::{Crossover, Crossovers, JobKind};
 use blockmill::compute::{Backend, CrossCheck, DeviceError, Guarded, SelfTestFailure, Tested};
 use blockmill::primitives::{Hash256, HashFunction};
 
@@ -115,6 +116,40 @@ fn an_honest_device_does_all_the_work() {
         run(&backend);
         let tally = backend.tally();
         assert_eq!((log.calls(), tally.fallbacks, tally.off), (DISPATCHES, 0, None), "{name}");
+    }
+}
+
+#[test]
+fn what_the_cpu_does_faster_is_left_to_it() {
+    // Of everything the device gets as little as one, or nothing.
+    for (from, calls) in [(Some(1), DISPATCHES), (Some(usize::MAX), 0), (None, 0)] {
+        let crossovers: Crossovers = JobKind::ALL
+            .iter()
+            .map(|&job| Crossover { job, from, batch: 1, device_rate: 1.0, cpu_rate: 1.0 })
+            .collect();
+        // Searches are not cut off: whoever searches chose the device for that.
+        for job in JOBS.iter().filter(|job| job.name != "search") {
+            let (backend, log) = guarded(Fault::None, CrossCheck::OFF);
+            let backend = backend.obeying(crossovers.clone(), CrossCheck::OFF);
+            log.arm();
+            (job.run)(&backend);
+            assert_eq!((log.calls(), backend.tally().fallbacks), (calls, 0), "{}", job.name);
+        }
+    }
+    // Each kind has a crossover of its own.
+    let of_headers = Crossover {
+        job: JobKind::Headers,
+        from: Some(1),
+        batch: 1,
+        device_rate: 1.0,
+        cpu_rate: 1.0,
+    };
+    for job in JOBS.iter().filter(|job| job.name != "search") {
+        let (backend, log) = guarded(Fault::None, CrossCheck::OFF);
+        let backend = backend.obeying([of_headers].into_iter().collect(), CrossCheck::OFF);
+        log.arm();
+        (job.run)(&backend);
+        assert_eq!(log.calls() > 0, job.name == "headers", "{}", job.name);
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::compute::sha256::Platform;
+use crate::compute::Cpu;
 use crate::error::Error;
 
 use super::args::DevicesArgs;
 use super::interrupt::on_interrupt;
-use super::output::{self, Format};
+use super::output::{self, Format, grouped};
 
 const SCHEMA: u32 = 1;
 
@@ -42,11 +42,26 @@ struct DeviceReport {
     pci: Option<String>,
     limits: LimitsReport,
     self_test: String,
-    /// Whether `--backend auto` takes it for a search.
+    /// What was measured of it against the CPU; `None` if it failed its self-test.
+    crossovers: Option<Vec<CrossoverReport>>,
+    /// Whether an earlier run measured that.
+    crossovers_kept: bool,
+    /// Whether `--backend auto` takes it for something.
     auto: bool,
     why: String,
     #[serde(skip)]
     wrong: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct CrossoverReport {
+    job: &'static str,
+    unit: &'static str,
+    /// The smallest batch at which the device is faster; `None` if it never is.
+    from: Option<usize>,
+    batch: usize,
+    device_rate: f64,
+    cpu_rate: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,16 +74,17 @@ struct LimitsReport {
 
 pub(super) fn run(args: &DevicesArgs) -> Result<u8, Error> {
     on_interrupt(|| (), Arc::new(|| "interrupted".into()));
+    let cpu = Cpu::new(0).map_err(|error| Error::Device(format!("no threads: {error}")))?;
     let report = Report {
         schema: SCHEMA,
         cpu: CpuReport {
             name: processor_name(),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            sha: Platform::detect().name(),
+            threads: cpu.threads(),
+            sha: cpu.platform().name(),
             auto: true,
-            why: "validates, and searches where no GPU is",
+            why: "does whatever no GPU is faster at",
         },
-        devices: devices(),
+        devices: devices(&cpu),
         error: None,
     };
     let wrong = report.devices.iter().any(|device| device.wrong);
@@ -80,15 +96,15 @@ pub(super) fn run(args: &DevicesArgs) -> Result<u8, Error> {
 }
 
 #[cfg(not(feature = "gpu"))]
-fn devices() -> Vec<DeviceReport> {
+fn devices(_: &Cpu) -> Vec<DeviceReport> {
     Vec::new()
 }
 
 #[cfg(feature = "gpu")]
-fn devices() -> Vec<DeviceReport> {
-    use crate::compute::SelfTestFailure;
-    use crate::compute::gpu;
-    use crate::compute::select::by_preference;
+fn devices(cpu: &Cpu) -> Vec<DeviceReport> {
+    use crate::compute::crossover::JobKind;
+    use crate::compute::select::{by_preference, compare};
+    use crate::compute::{DeviceType, SelfTestFailure, gpu};
 
     let adapters = gpu::adapters();
     let mut taken: Option<String> = None;
@@ -96,19 +112,24 @@ fn devices() -> Vec<DeviceReport> {
     // In the order of `auto`, so that it is clear which one it takes.
     for adapter in by_preference(&adapters) {
         let info = adapter.info();
-        let tested = test(adapter);
-        let (auto, why) = match (&tested, &taken) {
+        let compared = compare(adapter, cpu);
+        let (auto, why) = match (&compared, &taken) {
             (Err(_), _) => (false, "it failed its self-test".to_owned()),
-            (Ok(()), _) if info.kind == crate::compute::DeviceType::Software => {
+            (Ok(_), _) if info.kind == DeviceType::Software => {
                 (false, "a software adapter is used only when named".to_owned())
             }
-            (Ok(()), Some(better)) => (false, format!("{better} comes first")),
-            (Ok(()), None) => (true, "searches, for which a GPU is fastest".to_owned()),
+            (Ok(comparison), _) if !comparison.crossovers.ever_wins(JobKind::ALL) => {
+                (false, "the CPU is faster at everything".to_owned())
+            }
+            (Ok(_), Some(better)) => (false, format!("{better} comes first")),
+            (Ok(_), None) => (true, "what it is faster at".to_owned()),
         };
         if auto {
             taken = Some(info.id.clone());
         }
         let limits = adapter.limits();
+        let comparison = compared.as_ref().ok();
+        let crossovers = comparison.map(|comparison| comparison.crossovers.iter().map(crossover));
         reports.push(DeviceReport {
             id: info.id.clone(),
             name: info.name.clone(),
@@ -122,8 +143,10 @@ fn devices() -> Vec<DeviceReport> {
                 groups_per_dimension: limits.groups_per_dimension_max,
                 threads_per_group: limits.threads_per_group_max,
             },
-            wrong: matches!(tested, Err(SelfTestFailure::Wrong { .. })),
-            self_test: tested.map_or_else(|failure| failure.to_string(), |()| "passed".into()),
+            crossovers: crossovers.map(Iterator::collect),
+            crossovers_kept: comparison.is_some_and(|comparison| comparison.is_kept),
+            wrong: matches!(compared, Err(SelfTestFailure::Wrong { .. })),
+            self_test: compared.map_or_else(|failure| failure.to_string(), |_| "passed".into()),
             auto,
             why,
         });
@@ -132,9 +155,15 @@ fn devices() -> Vec<DeviceReport> {
 }
 
 #[cfg(feature = "gpu")]
-fn test(adapter: &crate::compute::gpu::Adapter) -> Result<(), crate::compute::SelfTestFailure> {
-    let mut device = adapter.open()?;
-    crate::compute::self_test(&mut device)
+fn crossover(measured: &crate::compute::crossover::Crossover) -> CrossoverReport {
+    CrossoverReport {
+        job: measured.job.name(),
+        unit: measured.job.unit(),
+        from: measured.from,
+        batch: measured.batch,
+        device_rate: measured.device_rate,
+        cpu_rate: measured.cpu_rate,
+    }
 }
 
 /// What the processor calls itself, where the operating system says so.
@@ -188,7 +217,26 @@ impl DeviceReport {
             limits.threads_per_group
         )?;
         writeln!(out, "  self-test: {}", self.self_test)?;
+        if let Some(crossovers) = &self.crossovers {
+            let when =
+                if self.crossovers_kept { "measured by an earlier run" } else { "measured now" };
+            writeln!(out, "  faster than the CPU, {when}:")?;
+            crossovers.iter().try_for_each(|crossover| crossover.write_text(out))?;
+        }
         let auto = if self.auto { "taken for" } else { "not taken:" };
         writeln!(out, "  auto: {auto} {}", self.why)
+    }
+}
+
+impl CrossoverReport {
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        let Self { job, unit, .. } = self;
+        match self.from {
+            Some(from) => write!(out, "    {job}: from {} {unit} on", grouped(from as u64))?,
+            None => write!(out, "    {job}: never")?,
+        }
+        let share = self.device_rate / self.cpu_rate;
+        let batch = grouped(self.batch as u64);
+        writeln!(out, " ({share:.2} times the CPU's rate with {batch} {unit})")
     }
 }

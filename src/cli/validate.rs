@@ -70,7 +70,8 @@ fn judge(
     let inputs = Inputs::open(&args.dumps, args.input, Arc::clone(progress))?;
     let level = level_of(args.level, &inputs)?;
     let cross_check = args.cross_check.unwrap_or(CrossCheck::OFF);
-    let selected = select(&wish, Job::Validate, args.compute.threads(), cross_check)?;
+    let job = Job::Validate { bytes: inputs.bytes_on_disk() };
+    let selected = select(&wish, job, args.compute.threads(), cross_check)?;
     if let Some(note) = selected.note
         && wish == Wish::Auto
         && args.format == Format::Human

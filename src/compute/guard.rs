@@ -29,6 +29,7 @@ use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
+use super::crossover::{Crossovers, JobKind};
 use super::guarded_digests::{HeaderIds, MessageDigests, Roots};
 #[cfg(feature = "mine")]
 use super::guarded_search::{DISPATCHES_PER_CALL, NONCES_AT_FIRST};
@@ -70,6 +71,8 @@ pub struct Guarded {
     info: DeviceInfo,
     limits: DispatchLimits,
     cross_check: CrossCheck,
+    /// `None` if the device does everything, faster or not.
+    crossovers: Option<Crossovers>,
     cpu: Cpu,
     #[cfg(feature = "mine")]
     nonces_per_dispatch: AtomicU32,
@@ -120,6 +123,7 @@ impl Guarded {
             info: device.info().clone(),
             limits: device.limits(),
             cross_check,
+            crossovers: None,
             cpu,
             #[cfg(feature = "mine")]
             nonces_per_dispatch: NONCES_AT_FIRST.min(device.limits().nonces).into(),
@@ -130,6 +134,17 @@ impl Guarded {
                 tally: Tally::default(),
             }),
         }
+    }
+
+    /// The same device, which leaves to the CPU what that does faster.
+    #[must_use]
+    pub fn obeying(self, crossovers: Crossovers, cross_check: CrossCheck) -> Self {
+        Self { crossovers: Some(crossovers), cross_check, ..self }
+    }
+
+    /// Whether a batch of this size is for the device.
+    fn takes(&self, job: JobKind, size: usize) -> bool {
+        self.crossovers.as_ref().is_none_or(|crossovers| crossovers.wins(job, size))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -186,6 +201,9 @@ impl Backend for Guarded {
 
     fn header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
         assert_eq!(headers.len(), ids.len(), "one id per header");
+        if !self.takes(JobKind::Headers, headers.len()) {
+            return self.cpu.header_ids(headers, ids);
+        }
         self.digests(&HeaderIds, headers.iter(), ids);
     }
 
@@ -201,6 +219,9 @@ impl Backend for Guarded {
 
     fn merkle_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
         assert_eq!(trees.len(), roots.len(), "one root per tree");
+        if !self.takes(JobKind::BitcoinTrees, trees.leaf_count()) {
+            return self.cpu.merkle_roots(trees, roots);
+        }
         self.digests(&Roots(TreeShape::Bitcoin), trees.iter(), roots);
     }
 
@@ -214,11 +235,17 @@ impl Backend for Guarded {
 
     fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
         assert_eq!(messages.len(), digests.len(), "one digest per message");
+        if !self.takes(JobKind::Messages, messages.len()) {
+            return self.cpu.hash_messages(function, messages, digests);
+        }
         self.digests(&MessageDigests(function), messages.iter(), digests);
     }
 
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
         assert_eq!(trees.len(), roots.len(), "one root per tree");
+        if !self.takes(JobKind::Rfc6962Trees, trees.leaf_count()) {
+            return self.cpu.rfc6962_roots(trees, roots);
+        }
         self.digests(&Roots(TreeShape::Rfc6962), trees.iter(), roots);
     }
 

@@ -9,6 +9,7 @@
 
 mod backend;
 mod cpu;
+pub mod crossover;
 mod device;
 #[cfg(feature = "gpu")]
 pub mod gpu;

@@ -2,9 +2,11 @@
 
 use crate::error::Error;
 
+#[cfg(feature = "gpu")]
+use super::crossover::{Cache, Crossovers, JobKind, measure};
 use super::{Backend, Cpu, CrossCheck, Reference};
 #[cfg(feature = "gpu")]
-use super::{DeviceInfo, DeviceType, Guarded, SelfTestFailure, Tested, gpu};
+use super::{DeviceError, DeviceInfo, DeviceType, Guarded, SelfTestFailure, Tested, gpu};
 
 /// Which backend the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,10 @@ pub enum Wish {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Job {
     /// Hashing what was read: moves much for little arithmetic.
-    Validate,
+    Validate {
+        /// How many bytes there are to read, if that is known.
+        bytes: Option<u64>,
+    },
     /// Searching nonces: moves nothing.
     Search {
         /// How many hashes it will take, about.
@@ -35,6 +40,35 @@ pub enum Job {
 
 /// Fewer hashes than this are done on the CPU before a device is even open.
 const SEARCH_HASHES_MIN: f64 = 8e6;
+
+/// Fewer bytes than this are hashed on the CPU before a device is even open.
+const VALIDATE_BYTES_MIN: u64 = 256 << 20;
+
+impl Job {
+    /// Why the CPU does it, whatever devices there are.
+    fn is_too_little(self) -> Option<&'static str> {
+        let little = "so little work is done before a GPU is open";
+        match self {
+            Self::Validate { bytes: None } => Some("nobody knows how much a pipe holds"),
+            Self::Validate { bytes: Some(bytes) } => (bytes < VALIDATE_BYTES_MIN).then_some(little),
+            Self::Search { hashes } => (hashes < SEARCH_HASHES_MIN).then_some(little),
+        }
+    }
+
+    /// The kinds of jobs that it consists of.
+    #[cfg(feature = "gpu")]
+    fn kinds(self) -> &'static [JobKind] {
+        match self {
+            Self::Validate { .. } => {
+                &[JobKind::Headers, JobKind::BitcoinTrees, JobKind::Rfc6962Trees, JobKind::Messages]
+            }
+            #[cfg(feature = "mine")]
+            Self::Search { .. } => &[JobKind::Search],
+            #[cfg(not(feature = "mine"))]
+            Self::Search { .. } => &[],
+        }
+    }
+}
 
 /// A backend, and why it was taken if the user left it open.
 pub struct Selected {
@@ -69,31 +103,113 @@ pub fn select(
 }
 
 fn auto(job: Job, cpu: Cpu, cross_check: CrossCheck) -> Selected {
-    let why = match job {
-        Job::Validate => Some(
-            "no crossover is measured yet, and moving headers to a GPU costs more than hashing them",
-        ),
-        Job::Search { hashes } if hashes < SEARCH_HASHES_MIN => {
-            Some("so little work is done before a GPU is open")
-        }
-        Job::Search { .. } => None,
-    };
-    if let Some(why) = why {
-        return Selected { backend: Box::new(cpu), note: Some(format!("backend: cpu ({why})")) };
-    }
     let threads = cpu.threads();
-    match gpu_backend(None, cpu, cross_check) {
+    let cpu_because = |cpu: Cpu, why: &str| Selected {
+        backend: Box::new(cpu),
+        note: Some(format!("backend: cpu ({why})")),
+    };
+    if let Some(why) = job.is_too_little() {
+        return cpu_because(cpu, why);
+    }
+    match faster_gpu(job, cpu, cross_check) {
         Ok(backend) => {
-            let why = "a GPU searches fastest and passed its self-test";
+            let why = "it was measured to be faster than the CPU, and passed its self-test";
             let note = format!("backend: gpu, {} ({why})", backend.device());
             Selected { backend, note: Some(note) }
         }
         Err(error) => {
             let cpu = Cpu::new(threads).expect("the same threads were there a moment ago");
-            let note = format!("backend: cpu ({error})");
-            Selected { backend: Box::new(cpu), note: Some(note) }
+            cpu_because(cpu, &error.to_string())
         }
     }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn faster_gpu(_: Job, cpu: Cpu, cross_check: CrossCheck) -> Result<Box<dyn Backend>, Error> {
+    gpu_backend(None, cpu, cross_check)
+}
+
+/// The best graphics card that is faster than the CPU at some part of the job, which does those parts.
+#[cfg(feature = "gpu")]
+fn faster_gpu(job: Job, cpu: Cpu, cross_check: CrossCheck) -> Result<Box<dyn Backend>, Error> {
+    let adapters = gpu::adapters();
+    let mut reasons = Vec::new();
+    for adapter in cards(&adapters)? {
+        let id = &adapter.info().id;
+        let slower = || format!("{id} was measured, and is slower than the CPU at this");
+        let kept = cache(adapter, &cpu).load();
+        let loses = |crossovers: &Crossovers| !crossovers.ever_wins(job.kinds());
+        // A device that never wins is not even opened.
+        if kept.as_ref().is_some_and(loses) {
+            reasons.push(slower());
+            continue;
+        }
+        let opened = match opened(adapter, &cpu, kept) {
+            Ok(opened) => opened,
+            Err(failure) => {
+                reasons.push(format!("{id}: {failure}"));
+                continue;
+            }
+        };
+        if loses(&opened.crossovers) {
+            reasons.push(slower());
+            continue;
+        }
+        return Ok(Box::new(opened.guarded.obeying(opened.crossovers, cross_check)));
+    }
+    Err(Error::Device(reasons.join("; ")))
+}
+
+#[cfg(feature = "gpu")]
+struct Opened {
+    guarded: Guarded,
+    crossovers: Crossovers,
+}
+
+/// Tests a device, and measures it against `cpu` unless that was done before.
+#[cfg(feature = "gpu")]
+fn opened(
+    adapter: &gpu::Adapter,
+    cpu: &Cpu,
+    kept: Option<Crossovers>,
+) -> Result<Opened, SelfTestFailure> {
+    let device = tested(adapter)?;
+    let behind = Cpu::new(cpu.threads())
+        .map_err(|error| DeviceError::Unavailable(format!("no threads behind it: {error}")))?;
+    let guarded = Guarded::new(device, behind, CrossCheck::OFF);
+    let crossovers = kept.unwrap_or_else(|| {
+        let measured = measure(&guarded, cpu);
+        cache(adapter, cpu).store(&measured);
+        measured
+    });
+    Ok(Opened { guarded, crossovers })
+}
+
+#[cfg(feature = "gpu")]
+fn cache(adapter: &gpu::Adapter, cpu: &Cpu) -> Cache {
+    Cache::new(adapter.info(), gpu::Kernels::Generated.digest(), cpu)
+}
+
+/// What was measured of an adapter against the CPU, now or in an earlier run.
+#[derive(Clone, Debug)]
+#[cfg(feature = "gpu")]
+pub struct Comparison {
+    /// The crossovers.
+    pub crossovers: Crossovers,
+    /// Whether an earlier run measured them.
+    pub is_kept: bool,
+}
+
+/// Tests an adapter, and measures it against `cpu` unless that was done before.
+///
+/// # Errors
+/// If it fails its self-test.
+#[cfg(feature = "gpu")]
+pub fn compare(adapter: &gpu::Adapter, cpu: &Cpu) -> Result<Comparison, SelfTestFailure> {
+    let kept = cache(adapter, cpu).load();
+    let is_kept = kept.is_some();
+    let Opened { crossovers, .. } = opened(adapter, cpu, kept)?;
+    Ok(Comparison { crossovers, is_kept })
 }
 
 #[cfg(not(feature = "gpu"))]

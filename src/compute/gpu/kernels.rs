@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use sha2::{Digest, Sha256};
+
 use crate::compute::reference::{IV, K};
 use crate::compute::tree_shape::TreeShape;
+use crate::primitives::Hash256;
 
 use super::emit;
 
@@ -47,6 +50,20 @@ impl Kernels {
     /// The kernel that hashes messages.
     pub(super) fn messages(self) -> String {
         [&self.prelude(HASH_GROUP), MESSAGES].concat()
+    }
+
+    /// A digest of the texts of all kernels, which changes when one of them does.
+    #[must_use]
+    pub fn digest(self) -> Hash256 {
+        let mut texts = self.headers() + &self.messages();
+        for shape in [TreeShape::Bitcoin, TreeShape::Rfc6962] {
+            texts += &self.merkle(shape);
+        }
+        #[cfg(feature = "mine")]
+        {
+            texts += &super::search::text(self);
+        }
+        Hash256::from_bytes(Sha256::digest(texts).into())
     }
 
     /// What every kernel begins with: its constants and SHA-256.

@@ -65,20 +65,10 @@ type HitsOfBoth = [[u32; HITS_WORDS]; 2];
 
 impl SearchKernel {
     pub(super) fn new(link: &Link, kernels: Kernels) -> Result<Self, DeviceError> {
-        let specialised = match kernels {
-            Kernels::Generated => Some(id_top_word()),
-            Kernels::Readable => None,
-        };
-        let id = specialised.as_ref().map_or(SEARCH_ID, |function| &function.text);
-        let text = [
-            &kernels.prelude(SEARCH_GROUP),
-            &constant("HIT_LIST_CAPACITY", super::count_u32(HIT_LIST_CAPACITY)),
-            &constant("JOB_VECTORS", super::count_u32(vectors(specialised.as_ref()))),
-            SEARCH,
-            id,
-        ];
+        let specialised = specialised(kernels);
+        let text = text_of(kernels, specialised.as_ref());
         Ok(Self {
-            pipeline: link.pipeline("search", &text.concat())?,
+            pipeline: link.pipeline("search", &text)?,
             specialised,
             free: (0..SEARCHES_AT_ONCE).map(|_| Slot::new()).collect(),
             under_way: VecDeque::new(),
@@ -153,6 +143,30 @@ impl SearchKernel {
         }
         words
     }
+}
+
+/// The text of the kernel.
+pub(super) fn text(kernels: Kernels) -> String {
+    text_of(kernels, specialised(kernels).as_ref())
+}
+
+fn specialised(kernels: Kernels) -> Option<NonceFunction> {
+    match kernels {
+        Kernels::Generated => Some(id_top_word()),
+        Kernels::Readable => None,
+    }
+}
+
+fn text_of(kernels: Kernels, specialised: Option<&NonceFunction>) -> String {
+    let id = specialised.map_or(SEARCH_ID, |function| &function.text);
+    let text = [
+        &kernels.prelude(SEARCH_GROUP),
+        &constant("HIT_LIST_CAPACITY", super::count_u32(HIT_LIST_CAPACITY)),
+        &constant("JOB_VECTORS", super::count_u32(vectors(specialised))),
+        SEARCH,
+        id,
+    ];
+    text.concat()
 }
 
 /// The number of four-word vectors that hold a job's words.
