@@ -78,10 +78,18 @@ impl Cpu {
         self.platform
     }
 
+    /// Whether one thread does the work: there is no other, or the others do other work of the same
+    /// caller, as when several batches are judged side by side, each on a pool of one thread.
+    fn is_alone(&self) -> bool {
+        let caller_is_alone =
+            || rayon::current_thread_index().is_some() && rayon::current_num_threads() == 1;
+        self.threads() == 1 || caller_is_alone()
+    }
+
     fn roots(&self, shape: TreeShape, trees: &Trees, roots: &mut [Hash256]) {
         assert_eq!(trees.len(), roots.len(), "one root per tree");
         let hash = |nodes: &[Hash256], parents: &mut [Hash256]| {
-            if self.threads() == 1 || parents.len() < TREE_LEAVES_PER_TASK {
+            if self.is_alone() || parents.len() < TREE_LEAVES_PER_TASK {
                 return hash_level(self.platform, shape, nodes, parents);
             }
             nodes
@@ -97,7 +105,7 @@ impl Cpu {
     /// How much of `total` a task takes: `least`, unless that made more tasks than are useful.
     fn task_size(&self, total: usize, least: usize) -> usize {
         // One thread alone gains nothing from tasks, and lanes run dry at the end of each.
-        if self.threads() == 1 {
+        if self.is_alone() {
             return usize::MAX;
         }
         let tasks = self.threads() * TASKS_PER_THREAD;
@@ -111,7 +119,7 @@ impl Cpu {
         work: impl Fn(Range<usize>, &'a mut [Hash256]) + Sync,
     ) {
         // Handing over a single task costs more than a small one takes.
-        if tasks.len() == 1 && self.threads() == 1 {
+        if tasks.len() == 1 && self.is_alone() {
             tasks.drain(..).for_each(|(which, places)| work(which, places));
         } else {
             self.pool.install(|| {
@@ -160,7 +168,7 @@ impl Backend for Cpu {
     fn header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
         assert_eq!(headers.len(), ids.len(), "one id per header");
         // Handing a small batch to another thread costs more than hashing it.
-        if self.threads() == 1 || headers.len() <= HEADERS_PER_TASK {
+        if self.is_alone() || headers.len() <= HEADERS_PER_TASK {
             return self.platform.header_ids(headers, ids);
         }
         self.pool.install(|| {

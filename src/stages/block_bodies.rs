@@ -33,7 +33,7 @@ impl<'a> BodyJudge<'a> {
 }
 
 impl JudgeBodies<BlockContext> for BodyJudge<'_> {
-    fn judge(&mut self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody> {
+    fn judge(&self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody> {
         let tasks: Vec<_> = bodies.iter().map(|body| (&body.task, &body.bytes[..])).collect();
         let verdicts = self.judge_all(&tasks);
         let judged = bodies.into_par_iter().zip(verdicts);

@@ -59,10 +59,10 @@ pub fn validate_blocks(
     let mut reader = HeaderReader::with_bodies(inputs, options.headers.batch);
     let mut busy = Busy::default();
     pipeline::run(
-        Overlap { overlap: options.headers.overlap, queue: QUEUE },
+        Overlap { overlap: options.headers.overlap, queue: QUEUE, workers: 1 },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
         || reader.next_batch().transpose(),
-        |batch| batch.map(|batch| hash::hash(batch, backend, confirm)),
+        |_, batch| batch.map(|batch| hash::hash(batch, backend, confirm)),
         |hashed| {
             judge.take(&hashed?)?;
             goes_on(progress, &judge)

@@ -12,7 +12,7 @@ pub(super) trait Family {
     /// What the rules on a body must know of the blocks before it.
     type Context: Copy + Send;
     /// What judges bodies by their own bytes.
-    type Judge: JudgeBodies<Self::Context> + Send;
+    type Judge: JudgeBodies<Self::Context> + Sync;
     /// The chain file.
     type Store: BranchStore;
 
@@ -69,11 +69,11 @@ pub(super) trait BranchStore {
     fn holds(&self, block: u32) -> bool;
 }
 
-/// Judges bodies by their own bytes, batch by batch.
+/// Judges bodies by their own bytes, batch by batch, several batches at a time.
 pub(super) trait JudgeBodies<C> {
     /// Judges a batch, on the threads of the current rayon pool. The verdict on a body is that of the body
     /// alone, whatever stands in the batch beside it.
-    fn judge(&mut self, bodies: Vec<ReadBody<C>>) -> Vec<JudgedBody>;
+    fn judge(&self, bodies: Vec<ReadBody<C>>) -> Vec<JudgedBody>;
 }
 
 /// A body to judge.

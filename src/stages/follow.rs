@@ -188,14 +188,14 @@ impl<F: Family> Follower<'_, '_, F> {
             .collect();
         let mut reader = self.bodies.reader();
         let mut tasks = tasks.into_iter();
-        let (batch_max, pool) = (self.batch.max(1), Arc::clone(&self.pool));
-        let mut body_judge = self.family.judge(packs);
-        let overlap = Overlap { overlap: self.overlap, queue: 0 };
+        let body_judge = self.family.judge(packs);
+        let (pools, batch_max) = self.judges(bodies.len())?;
+        let overlap = Overlap { overlap: self.overlap, queue: 0, workers: pools.len() };
         let result = pipeline::run(
             overlap,
             [&mut busy.read, &mut busy.bodies, &mut busy.connect],
             || read_batch(&mut reader, &mut tasks, batch_max).transpose(),
-            |batch| batch.map(|batch| pool.install(|| body_judge.judge(batch))),
+            |worker, batch| batch.map(|batch| pools[worker].install(|| body_judge.judge(batch))),
             |judged| {
                 for judged in judged? {
                     self.progress.bodies.fetch_add(1, Relaxed);
@@ -209,6 +209,19 @@ impl<F: Family> Follower<'_, '_, F> {
         );
         self.busy = busy;
         result
+    }
+
+    /// The threads for each batch that is judged at the same time as others, and the most bodies in one.
+    fn judges(&self, bodies: usize) -> Result<(Vec<Arc<ThreadPool>>, usize), Error> {
+        let threads = self.pool.current_num_threads();
+        let batch_max = self.batch.max(1);
+        if !self.overlap || threads == 1 || bodies < 2 * threads {
+            return Ok((vec![Arc::clone(&self.pool)], batch_max));
+        }
+        // A thread that does the whole of a batch never waits for another. For that there must be a
+        // batch for each, and another when it ends.
+        let pools = (0..threads).map(|_| thread_pool(1).map(Arc::new));
+        Ok((pools.collect::<Result<_, _>>()?, batch_max.min(bodies.div_ceil(2 * threads))))
     }
 
     /// Applies a block to the state; `false` if it fails.
@@ -277,7 +290,7 @@ impl<F: Family> Follower<'_, '_, F> {
         let task = self.task(&body, Known::Nothing);
         let bytes = read_body(reader, &body, task.id)?;
         let read = ReadBody { task, bytes };
-        let mut body_judge = self.family.judge(false);
+        let body_judge = self.family.judge(false);
         self.stopped()?;
         Ok(self.pool.install(|| body_judge.judge(vec![read])).pop())
     }

@@ -148,10 +148,10 @@ fn read_headers(
     busy: &mut Busy,
 ) -> Result<(), Error> {
     pipeline::run(
-        Overlap { overlap: options.overlap, queue: QUEUE },
+        Overlap { overlap: options.overlap, queue: QUEUE, workers: 1 },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
         || reader.next_batch().transpose(),
-        |batch| batch.map(&hash),
+        |_, batch| batch.map(&hash),
         |hashed| {
             for (header, id, position) in hashed?.iter() {
                 tree.insert(header, *id, position);

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
 
 use rayon::prelude::*;
 
@@ -41,7 +42,7 @@ impl<'a> BodyJudge<'a> {
 }
 
 impl JudgeBodies<()> for BodyJudge<'_> {
-    fn judge(&mut self, bodies: Vec<ReadBody<()>>) -> Vec<JudgedBody> {
+    fn judge(&self, bodies: Vec<ReadBody<()>>) -> Vec<JudgedBody> {
         let mut verdicts = vec![Ok(()); bodies.len()];
         let rules = BodyRules::new(self.params);
         let decoded: Vec<_> = bodies
@@ -227,7 +228,7 @@ impl BodyJudge<'_> {
     }
 
     /// The first bad signature of each block.
-    fn judge_signatures(&mut self, open: &[Open<'_>], verdicts: &mut [Result<(), Violation>]) {
+    fn judge_signatures(&self, open: &[Open<'_>], verdicts: &mut [Result<(), Violation>]) {
         let signed = open.iter().enumerate().flat_map(|(block, open)| {
             let transactions = open.block.transactions();
             transactions.filter_map(move |(index, transaction)| {
@@ -266,14 +267,14 @@ impl BodyJudge<'_> {
     }
 
     /// The first bad one of some signatures.
-    fn first_bad(&mut self, signed: &[Signed<'_>]) -> Option<(usize, InvalidSignature)> {
-        self.keys.learn(signed.iter().map(|signed| &signed.key));
+    fn first_bad(&self, signed: &[Signed<'_>]) -> Option<(usize, InvalidSignature)> {
         let mut messages = Messages::new();
         let domain = self.domain();
         let mut bad_key = None;
         let mut keys = Vec::with_capacity(signed.len());
-        for (at, signed) in signed.iter().enumerate() {
-            match self.keys.get(&signed.key) {
+        let decoded = self.keys.decode(signed.iter().map(|signed| &signed.key));
+        for (at, (signed, key)) in signed.iter().zip(decoded).enumerate() {
+            match key {
                 Ok(key) => keys.push(key),
                 Err(fault) => {
                     bad_key = Some((at, fault));
@@ -377,31 +378,46 @@ fn check_repeated_ids(low: &[u64], id: impl Fn(u32) -> Hash256) -> Result<(), Vi
     })
 }
 
-/// Keys of accounts, decoded once and kept, as many as memory allows.
+/// Keys of accounts, decoded once and kept, as many as memory allows. All batches share them.
 #[derive(Default)]
 struct Keys {
-    known: HashMap<[u8; 32], Result<PublicKey, InvalidSignature>, foldhash::quality::RandomState>,
+    known: RwLock<KnownKeys>,
 }
 
+type DecodedKey = Result<PublicKey, InvalidSignature>;
+type KnownKeys = HashMap<[u8; 32], DecodedKey, foldhash::quality::RandomState>;
+
 impl Keys {
-    /// Decodes those that are not known.
-    fn learn<'a>(&mut self, keys: impl Iterator<Item = &'a [u8; 32]>) {
-        let mut new: Vec<_> = keys.filter(|key| !self.known.contains_key(*key)).collect();
+    /// The keys, in order.
+    fn decode<'a>(&self, keys: impl Iterator<Item = &'a [u8; 32]> + Clone) -> Vec<DecodedKey> {
+        self.learn(keys.clone());
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        // Another batch may have needed the room meanwhile.
+        let decode = |key| known.get(key).copied().unwrap_or_else(|| PublicKey::from_bytes(key));
+        keys.map(decode).collect()
+    }
+
+    /// Decodes those that are not known. The lock is held for as long as it takes to look, and to add.
+    fn learn<'a>(&self, keys: impl Iterator<Item = &'a [u8; 32]>) {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut new: Vec<_> = keys.filter(|key| !known.contains_key(*key)).collect();
+        drop(known);
+        if new.is_empty() {
+            return;
+        }
         new.sort_unstable();
         new.dedup();
-        if self.known.len() + new.len() > KEYS_MAX {
-            // Those in use come back at once; which ones these are is not worth keeping track of.
-            self.known.clear();
-        }
         let decoded = new.par_chunks(KEYS_TOGETHER).flat_map_iter(|keys| {
             let keys: Vec<_> = keys.iter().map(|key| **key).collect();
             let decoded = PublicKey::from_many(&keys);
             keys.into_iter().zip(decoded)
         });
-        self.known.par_extend(decoded);
-    }
-
-    fn get(&self, key: &[u8; 32]) -> Result<PublicKey, InvalidSignature> {
-        self.known.get(key).copied().unwrap_or_else(|| PublicKey::from_bytes(key))
+        let decoded: Vec<_> = decoded.collect();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + new.len() > KEYS_MAX {
+            // Those in use come back at once; which ones these are is not worth keeping track of.
+            known.clear();
+        }
+        known.extend(decoded);
     }
 }

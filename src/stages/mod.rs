@@ -189,10 +189,10 @@ pub fn validate_headers(
     let mut reader = HeaderReader::new(inputs, options.batch);
     let mut busy = Busy::default();
     let judged = pipeline::run(
-        Overlap { overlap: options.overlap, queue: QUEUE },
+        Overlap { overlap: options.overlap, queue: QUEUE, workers: 1 },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
         || reader.next_batch().transpose(),
-        |batch| batch.map(|batch| hash::hash(batch, backend, confirm)),
+        |_, batch| batch.map(|batch| hash::hash(batch, backend, confirm)),
         |hashed| {
             judge.take(&hashed?)?;
             goes_on(progress, &judge)
