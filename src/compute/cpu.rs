@@ -192,6 +192,12 @@ impl Backend for Cpu {
         self.threads() * BYTES_PER_THREAD
     }
 
+    fn blocks_at_once(&self) -> usize {
+        // What is known of so many, some hundred bytes each, stays in the cache of a core.
+        const BLOCKS_PER_THREAD: usize = 512;
+        self.threads() * BLOCKS_PER_THREAD
+    }
+
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
         self.roots(TreeShape::Rfc6962, trees, roots);
     }
