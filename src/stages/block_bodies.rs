@@ -12,12 +12,12 @@ use rayon::iter::Either;
 use rayon::prelude::*;
 
 use crate::bitcoin::{Block, BlockContext, BodyRules, HeaderRules, Packer, Params, Transaction};
-use crate::chain::{Body, Candidate, HeaderRules as _};
+use crate::chain::{Candidate, HeaderRules as _};
 use crate::compute::Backend;
 use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees, merkle_root, sha256d};
 use crate::verdict::Violation;
 
-use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task};
+use super::family::{JudgeBodies, JudgedBody, Known, ReadBody};
 
 /// Judges bodies, batch by batch.
 pub(super) struct BodyJudge<'a> {
@@ -35,8 +35,10 @@ impl<'a> BodyJudge<'a> {
 
 impl JudgeBodies<BlockContext> for BodyJudge<'_> {
     fn judge(&mut self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody> {
-        let tasks: Vec<_> = bodies.iter().map(|body| (&body.task, &body.bytes[..])).collect();
-        let verdicts = self.judge_all(&tasks);
+        let mut verdicts = Vec::with_capacity(bodies.len());
+        for bodies in bodies.chunks(self.backend.blocks_at_once()) {
+            self.judge_some(bodies, of_input, &mut verdicts);
+        }
         let judged = bodies.into_par_iter().zip(verdicts);
         let judged = judged.map_init(
             || self.packs.then(Packer::new),
@@ -82,14 +84,8 @@ fn judge_some(
     let mut ids = vec![Hash256::ZERO; headers.len()];
     judge.backend.header_ids(&headers, &mut ids);
     judge.backend.confirm_header_ids(&headers, &mut ids);
-    let task = |(((_, context), id), number): ((&(&[u8], BlockContext), &Hash256), u32)| {
-        let body = Body::outside(number, context.height.unwrap_or(0));
-        Task { body, id: *id, known: Known::Nothing, context: *context }
-    };
-    let tasks: Vec<_> = blocks.iter().zip(&ids).zip(0..).map(task).collect();
-    let bodies: Vec<_> = tasks.iter().zip(blocks.iter().map(|(bytes, _)| *bytes)).collect();
     let first = verdicts.len();
-    judge.judge_some(&bodies, verdicts);
+    judge.judge_some(blocks, alone, verdicts);
     let verdicts = verdicts[first..].iter_mut().zip(blocks).zip(headers.iter().zip(ids));
     for ((verdict, (bytes, _)), (header, id)) in verdicts {
         // The header comes first.
@@ -101,28 +97,46 @@ fn judge_some(
     }
 }
 
-impl BodyJudge<'_> {
-    /// The verdict on each body.
-    fn judge_all(&self, bodies: &[(&Task<BlockContext>, &[u8])]) -> Vec<Result<(), Violation>> {
-        let mut verdicts = Vec::with_capacity(bodies.len());
-        for bodies in bodies.chunks(self.backend.blocks_at_once()) {
-            self.judge_some(bodies, &mut verdicts);
-        }
-        verdicts
-    }
+/// A body as it is given to the judge.
+struct Given<'a> {
+    bytes: &'a [u8],
+    context: BlockContext,
+    /// Whether its verdict is known.
+    is_sound: bool,
+    /// Whether no device may hash it.
+    on_host: bool,
+}
 
+/// A body of the input.
+fn of_input(body: &ReadBody<BlockContext>) -> Given<'_> {
+    Given {
+        bytes: &body.bytes,
+        context: body.task.context,
+        is_sound: body.task.known == Known::Sound,
+        // A device has seen what a header names by the time another body of it comes.
+        on_host: body.task.body.is_repeated(),
+    }
+}
+
+/// A block that stands alone.
+const fn alone<'b>((bytes, context): &'b (&[u8], BlockContext)) -> Given<'b> {
+    Given { bytes, context: *context, is_sound: false, on_host: false }
+}
+
+impl BodyJudge<'_> {
     /// Appends the verdict on each body.
-    fn judge_some(
+    fn judge_some<T: Sync>(
         &self,
-        bodies: &[(&Task<BlockContext>, &[u8])],
+        bodies: &[T],
+        given: fn(&T) -> Given<'_>,
         verdicts: &mut Vec<Result<(), Violation>>,
     ) {
         let rules = BodyRules::new(self.params);
-        let unknown = bodies.par_iter().enumerate();
-        let unknown = unknown.filter(|(_, (task, _))| task.known != Known::Sound);
+        let unknown = bodies.par_iter().map(given).enumerate();
+        let unknown = unknown.filter(|(_, given)| !given.is_sound);
         let (open, malformed): (Vec<_>, Vec<_>) =
-            unknown.partition_map(|(index, (task, bytes))| match rules.parse(bytes) {
-                Ok(block) => Either::Left(self.open(index, task, block)),
+            unknown.partition_map(|(index, given)| match rules.parse(given.bytes) {
+                Ok(block) => Either::Left(self.open(index, &given, block)),
                 Err(violation) => Either::Right((index, violation)),
             });
         let first = verdicts.len();
@@ -136,17 +150,15 @@ impl BodyJudge<'_> {
 }
 
 impl BodyJudge<'_> {
-    fn open<'b>(&self, index: usize, task: &Task<BlockContext>, block: Block<'b>) -> Open<'b> {
-        let (rules, context) = (BodyRules::new(self.params), task.context);
+    fn open<'b>(&self, index: usize, given: &Given<'b>, block: Block<'b>) -> Open<'b> {
+        let (rules, context, on_host) = (BodyRules::new(self.params), given.context, given.on_host);
         let commits =
             context.height.is_some_and(|height| rules.commitment(&block, height).is_some());
-        let on_host = task.body.is_repeated();
         Open { index, context, block, commits, on_host }
     }
 
     /// Puts the verdict on each open body that is not sound to its place in the batch.
     fn judge_open(&self, open: &[Open<'_>], verdicts: &mut [Result<(), Violation>]) {
-        // A device has seen what a header names by the time another body of it comes.
         let hashed = self.digests(open.iter().filter(|open| !open.on_host));
         let mut places = hashed.places.iter();
         let places: Vec<_> =
