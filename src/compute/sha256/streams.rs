@@ -15,9 +15,8 @@ pub(super) struct Jobs<'a> {
     pub(super) digests: &'a mut [[u8; 32]],
 }
 
-/// Blocks that a message ends with at most. Two hold its last bytes, and its length if that needs
-/// another; three hold a transaction with one output and a short script whole.
-const TAIL_BLOCKS: usize = 3;
+/// Blocks that a message ends with at most: its last bytes, and its length if that needs another.
+const TAIL_BLOCKS: usize = 2;
 
 /// The bytes behind a message at least: a one bit and the length (FIPS 180-4, 5.1.1).
 const PADDING_MIN: usize = 9;
