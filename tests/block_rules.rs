@@ -8,8 +8,12 @@ mod common;
 
 use bitcoin::absolute::LockTime;
 use bitcoin::{OutPoint, ScriptBuf, Sequence, Transaction};
-use blockmill::bitcoin::{BLOCK_WEIGHT_MAX, MONEY_MAX, SIGOPS_COST_MAX, check_transaction};
+use blockmill::bitcoin::{
+    BLOCK_WEIGHT_MAX, BlockContext, MONEY_MAX, Network, Params, SIGOPS_COST_MAX, check_transaction,
+};
+use blockmill::compute::{Backend, Cpu, Reference};
 use blockmill::primitives::{CompactTarget, Hash256, Header};
+use blockmill::stages::judge_blocks;
 use blockmill::verdict::{BlockViolation, Rule, Violation};
 use blockmill::wire::Fault;
 
@@ -853,4 +857,35 @@ fn signature_operations_cost_at_most_80_000() {
     // Witnesses are not looked at here.
     let witness = spend_with_witness(1, &[CHECKSIG; 30_000]);
     stage.accepts("a witness", &stage.draft().with([witness]).committed().mine());
+}
+
+/// More small blocks than are judged at once, with faults of every stage among them: each verdict stands
+/// at its own place, and the header's fault comes before the body's.
+#[test]
+fn many_blocks_are_judged_each_at_its_place() {
+    let draft = Draft::after(&Block::genesis());
+    let root = Some(Hash256::ZERO);
+    let sound = draft.mine().bytes;
+    let kinds = [
+        (sound.clone(), Ok(())),
+        (draft.clone().with((0..4).map(spend)).mine().bytes, Ok(())),
+        (Draft { wins: false, ..draft.clone() }.mine().bytes, Err(Rule::HighHash)),
+        (Draft { root, ..draft.clone() }.mine().bytes, Err(Rule::BadTxnMrklRoot)),
+        (Draft { root, wins: false, ..draft }.mine().bytes, Err(Rule::HighHash)),
+        (sound[..sound.len() - 1].to_vec(), Err(Rule::BadEncoding)),
+        (sound[..Header::LEN - 1].to_vec(), Err(Rule::BadEncoding)),
+    ];
+    let context = BlockContext { height: Some(1), median_time_past: None };
+    let params = Params::of(Network::Regtest);
+    // Seven kinds in turn: no batch of a power of two begins with the same.
+    let expected: Vec<_> = kinds.iter().map(|(_, verdict)| *verdict).cycle().take(1300).collect();
+    let blocks = kinds.iter().map(|(bytes, _)| (&bytes[..], context));
+    let blocks: Vec<_> = blocks.cycle().take(expected.len()).collect();
+    let (one, two) = (Cpu::new(1).expect("a thread"), Cpu::new(2).expect("threads"));
+    for backend in [&one as &dyn Backend, &two, &Reference] {
+        let verdicts = judge_blocks(&blocks, &params, backend).into_iter();
+        let found: Vec<_> =
+            verdicts.map(|verdict| verdict.map_err(|violation| violation.rule())).collect();
+        assert!(found == expected, "{}", backend.device());
+    }
 }

@@ -110,6 +110,24 @@ fn repetitions_are_duplicates_unless_they_are_rejected_again() {
     assert_eq!(found.rejections.iter().map(|rejection| rejection.height).max(), Some(Some(4)));
 }
 
+/// A chain in order is known by its ids once somebody asks: repetitions, a fork, and orphans that are
+/// still missing their parent while the chain goes on.
+#[test]
+fn headers_taken_in_a_row_are_found_again() {
+    let chain = from_genesis(&regtest(), 40);
+    let fork = extend(&chain[20], 3, 1);
+    let headers = [&fork[1..2], &chain[..31], &chain[5..8], &fork[..1], &chain[29..], &fork];
+    let found = outcome(&headers.concat());
+    assert_eq!((found.tip.height, found.tip.id), (40, chain[40].id()));
+    assert_eq!((found.blocks.best_branch, found.blocks.side), (41, 3));
+    assert_eq!((found.blocks.duplicates, found.blocks.orphans), (3 + 2 + 2, 0));
+    // An orphan whose parent comes in the middle of a row: its own children follow it.
+    let headers = [&chain[..10], &chain[15..18], &chain[10..15], &chain[16..]].concat();
+    let found = outcome(&headers);
+    assert_eq!((found.tip.height, found.tip.id), (40, chain[40].id()));
+    assert_eq!((found.blocks.best_branch, found.blocks.duplicates), (41, 2));
+}
+
 /// A block that came before its parent is known once the parent has come, although it is a child of the
 /// header taken last.
 #[test]

@@ -38,9 +38,15 @@ fn retargeting() -> Params {
 /// A chain of whole periods, each block `spacing` after the one before, with the bits that the
 /// rules ask for.
 fn mined(params: &Params, blocks: u32, spacing: u32) -> Vec<Header> {
+    mined_on(params, &[params.genesis], blocks, spacing)
+}
+
+/// The same, from the first headers of a chain on, up to height `blocks`.
+fn mined_on(params: &Params, start: &[Header], blocks: u32, spacing: u32) -> Vec<Header> {
     let interval = params.retarget_interval();
-    let mut chain = vec![params.genesis];
-    for height in 1..=blocks {
+    let mut chain = start.to_vec();
+    let first = u32::try_from(start.len()).expect("a height");
+    for height in first..=blocks {
         let last = *chain.last().expect("a genesis");
         let mut draft = Draft::after(&last);
         draft.time = last.time() + spacing;
@@ -283,6 +289,39 @@ fn difficulty_follows_the_time_a_period_took() {
     let mut headers = chain[..15].to_vec();
     headers.push(Draft { bits: chain[0].bits(), ..Draft::after(&chain[14]) }.mine());
     assert_eq!(judged(&params, &headers), [("bad-diffbits", Some(15))]);
+}
+
+/// A branch that leaves another within a period retargets from its own blocks and those before the
+/// fork, however the two are mixed in the input.
+#[test]
+fn a_fork_within_a_period_retargets_from_its_own_blocks() {
+    let params = retargeting();
+    let trunk = mined(&params, 33, params.target_spacing_s);
+    let fork = mined_on(&params, &trunk[..15], 34, params.target_spacing_s / 3);
+    assert_ne!(fork[20].bits(), trunk[20].bits());
+    let (common, a, b) = (&trunk[..15], &trunk[15..], &fork[15..]);
+    let mixed: Vec<_> = a.iter().zip(b).flat_map(|(a, b)| [*a, *b]).collect();
+    let end = &fork[34..];
+    // In rows, one block of each in turn, and in three rows where the second begins in the middle.
+    let orders = [
+        [common, a, b, &[]].concat(),
+        [common, b, a, &[]].concat(),
+        [common, &mixed, end, &[]].concat(),
+        [common, &b[..3], a, &b[3..]].concat(),
+    ];
+    for headers in &orders {
+        let found = judge(headers, &options(Some(params.clone())));
+        assert_eq!(rejections(&found), []);
+        let outcome = found.outcome.expect("an outcome");
+        assert_eq!(outcome.tip.id, fork[34].id());
+        assert_eq!((outcome.blocks.best_branch, outcome.blocks.side), (35, 19));
+    }
+    // Bits of the other branch do not do.
+    let wrong = Draft { bits: trunk[20].bits(), ..Draft::after(&fork[19]) }.mine();
+    for headers in [[common, a, &b[..5]].concat(), [common, &b[..5], a].concat()] {
+        let headers = [&headers[..], &[wrong]].concat();
+        assert_eq!(judged(&params, &headers), [("bad-diffbits", Some(20))]);
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@
 //! | witnesses | only with the flag; for each input: compact size, then items (prefixed) |
 //! | lock time | 4 |
 
+use std::slice::from_ref;
+
 use crate::primitives::{Hash256, Header, sha256d};
 use crate::wire::{Fault, Malformed, MalformedBlock, Reader};
 
@@ -33,8 +35,15 @@ const WITNESS_FLAG: u8 = 1;
 pub struct Block<'a> {
     /// The header.
     pub header: Header,
-    transactions: Vec<Transaction<'a>>,
+    transactions: Transactions<'a>,
     len: usize,
+}
+
+/// The transactions of a block. Most of the first hundred thousand blocks have one, which needs no list.
+#[derive(Clone, Debug)]
+enum Transactions<'a> {
+    One(Transaction<'a>),
+    Many(Vec<Transaction<'a>>),
 }
 
 /// A transaction that borrows from the bytes of its block.
@@ -77,12 +86,15 @@ impl<'a> Block<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, MalformedBlock> {
         let mut reader = Reader::new(bytes);
         let header = Header::from_bytes(reader.array()?);
-        let mut transactions = Vec::new();
-        read_transactions(&mut reader, |count, transaction| {
-            if transactions.is_empty() {
-                transactions.reserve_exact(count.min(bytes.len() / TRANSACTION_LEN_MIN));
+        let mut transactions = Transactions::Many(Vec::new());
+        read_transactions(&mut reader, |count, transaction| match &mut transactions {
+            Transactions::Many(list) if count > 1 => {
+                if list.is_empty() {
+                    list.reserve_exact(count.min(bytes.len() / TRANSACTION_LEN_MIN));
+                }
+                list.push(transaction);
             }
-            transactions.push(transaction);
+            only => *only = Transactions::One(transaction),
         })?;
         reader.finish()?;
         Ok(Self { header, transactions, len: bytes.len() })
@@ -102,7 +114,10 @@ impl<'a> Block<'a> {
     /// The transactions.
     #[must_use]
     pub fn transactions(&self) -> &[Transaction<'a>] {
-        &self.transactions
+        match &self.transactions {
+            Transactions::One(transaction) => from_ref(transaction),
+            Transactions::Many(list) => list,
+        }
     }
 
     /// The length with witnesses.
@@ -115,7 +130,7 @@ impl<'a> Block<'a> {
     #[must_use]
     pub fn stripped_len(&self) -> usize {
         let saved = |each: &Transaction<'_>| each.encoded_len() - each.stripped_len();
-        self.len - self.transactions.iter().map(saved).sum::<usize>()
+        self.len - self.transactions().iter().map(saved).sum::<usize>()
     }
 }
 

@@ -16,9 +16,15 @@ pub(super) enum Required {
     Unknown,
 }
 
-/// The bits that a block of time `time` on `parent` must have.  (Core: `GetNextWorkRequired`.)
+/// The bits that a block of time `time` on `parent` must have. `interval` is that of `params`: every
+/// header is asked, and two divisions take as long as all the rest.  (Core: `GetNextWorkRequired`.)
 #[inline]
-pub(super) fn required_bits(params: &Params, time: u32, parent: Ancestor<'_>) -> Required {
+pub(super) fn required_bits(
+    params: &Params,
+    interval: u32,
+    time: u32,
+    parent: Ancestor<'_>,
+) -> Required {
     if parent.is_trusted() {
         return Required::Unknown;
     }
@@ -27,7 +33,7 @@ pub(super) fn required_bits(params: &Params, time: u32, parent: Ancestor<'_>) ->
         // limit; this spares the walk back through the period.
         return Required::Exactly(params.genesis.bits());
     }
-    if (parent.height() + 1).is_multiple_of(params.retarget_interval()) {
+    if (parent.height() + 1).is_multiple_of(interval) {
         return retargeted(params, parent);
     }
     if !params.allow_min_difficulty {

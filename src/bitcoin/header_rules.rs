@@ -19,6 +19,8 @@ pub const TIMEWARP_MAX_S: u32 = 600;
 #[derive(Clone, Debug)]
 pub struct HeaderRules {
     params: Params,
+    /// The blocks in a difficulty period.
+    interval: u32,
     now: u64,
 }
 
@@ -26,7 +28,7 @@ impl HeaderRules {
     /// The rules of `params`, judged at `now` seconds since 1970-01-01.
     #[must_use]
     pub const fn new(params: Params, now: u64) -> Self {
-        Self { params, now }
+        Self { interval: params.retarget_interval(), params, now }
     }
 
     /// The network's parameters.
@@ -49,7 +51,7 @@ impl chain::HeaderRules for HeaderRules {
     // The order is Core's; it decides which fault is reported.
     #[inline(always)]
     fn check_in_context(&self, block: &Candidate, parent: Ancestor<'_>) -> Result<(), Violation> {
-        difficulty_is_valid(&self.params, block, parent)?;
+        difficulty_is_valid(&self.params, self.interval, block, parent)?;
         time_is_after_median(block, parent)?;
         time_is_not_warped(&self.params, block, parent)?;
         time_is_not_ahead(self.now, block)?;
@@ -60,11 +62,12 @@ impl chain::HeaderRules for HeaderRules {
 #[inline]
 fn difficulty_is_valid(
     params: &Params,
+    interval: u32,
     block: &Candidate,
     parent: Ancestor<'_>,
 ) -> Result<(), Violation> {
     let found = block.bits;
-    match required_bits(params, block.time, parent) {
+    match required_bits(params, interval, block.time, parent) {
         Required::Exactly(required) if found != required => {
             Err(Violation::BadDiffBits { required, found })
         }

@@ -135,7 +135,7 @@ impl<R: HeaderRules> HeaderTree<R> {
 
 impl<R: HeaderRules> BlockTree<R> {
     /// The block that the tree starts with, whose state is known beforehand.
-    pub const START: u32 = super::header_tree::START;
+    pub const START: u32 = super::node::START;
 
     /// The rules.
     pub const fn rules(&self) -> &R {

@@ -7,7 +7,7 @@ use crate::primitives::Hash256;
 use crate::verdict::{Rejection, Violation};
 
 use super::header_tree::{HeaderRules, HeaderTree};
-use super::node::{Ancestor, NONE, NOT_IN_INPUT, Node, State};
+use super::node::{NONE, NOT_IN_INPUT, Node, State};
 use super::rejections::{Record, Rejections};
 use super::{BlockCounts, OrphanGroup, Outcome, SideBranch, Tip};
 
@@ -21,7 +21,9 @@ impl<R: HeaderRules> HeaderTree<R> {
         let on_best = self.branch_of(self.best);
         let best_branch = on_best
             .iter()
-            .filter(|&&node| self.nodes[node as usize].position != NOT_IN_INPUT)
+            .filter(|&&node| {
+                node >= self.known || self.nodes[node as usize].position != NOT_IN_INPUT
+            })
             .count() as u64;
         let rejected = self.rejections.count;
         let blocks = BlockCounts {
@@ -84,10 +86,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         let block = node.candidate();
         let alone = self.rules.check_alone(&block);
         let verdict = alone.and_then(|()| match self.nodes[node.parent as usize].state {
-            State::Connected { .. } => {
-                let parent = Ancestor::new(&self.nodes, node.parent);
-                self.rules.check_in_context(&block, parent)
-            }
+            State::Connected { .. } => self.rules.check_in_context(&block, self.block(node.parent)),
             _ => Err(Violation::BadPrevBlk { parent: self.nodes[node.parent as usize].id }),
         });
         verdict.expect_err("rules give one answer: this node was rejected before")
@@ -126,11 +125,8 @@ impl<R: HeaderRules> HeaderTree<R> {
 
     /// The nodes of the branch that ends at `tip`, tip first.
     pub(super) fn branch_of(&self, tip: u32) -> Vec<u32> {
-        let parent = |&node: &u32| {
-            let parent = self.nodes[node as usize].parent;
-            (parent != NONE).then_some(parent)
-        };
-        std::iter::successors(Some(tip), parent).collect()
+        let links = std::iter::successors(Some(tip), |&node| self.parent(node));
+        links.collect()
     }
 
     pub(super) fn tip(&self, node: u32) -> Tip {

@@ -4,15 +4,17 @@
 //! A header's verdict depends on its own bytes and its ancestors alone, and ties go to the lower
 //! place in the input. So the outcome is the same however the input was cut into batches.
 
-use std::hash::BuildHasher;
+use std::slice::from_ref;
 
 use foldhash::quality::RandomState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 
 use crate::primitives::{CompactTarget, Hash256, Header, Work};
 use crate::verdict::{Position, Violation};
 
-use super::node::{Ancestor, Candidate, NONE, NOT_IN_INPUT, Node, State, UNKNOWN_BITS};
+use super::Tip;
+use super::index::Index;
+use super::node::{Ancestor, Candidate, NONE, NOT_IN_INPUT, Node, START, State, UNKNOWN_BITS};
 use super::rejections::{Record, Rejections};
 
 /// The rules of a family of chains, as the tree asks them.
@@ -48,9 +50,6 @@ pub enum Start {
     },
 }
 
-/// The number of the node that the tree starts with.
-pub(super) const START: u32 = 0;
-
 /// Repetitions that are duplicates or rejections once their header is judged.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
@@ -68,9 +67,10 @@ const REPEATS_MAX: usize = 1 << 20;
 pub struct HeaderTree<R> {
     pub(super) rules: R,
     pub(super) nodes: Vec<Node>,
-    /// From id to node; ids live in the nodes alone.
-    index: HashTable<u32>,
-    hasher: RandomState,
+    index: Index,
+    /// From this node on, each is an accepted child of the one before it: so most are found without
+    /// following links.
+    run: u32,
     /// From a missing parent to the first of the nodes that wait for it.
     pub(super) missing: HashMap<Hash256, u32, RandomState>,
     pub(super) repeats: Repeats,
@@ -109,8 +109,8 @@ impl<R: HeaderRules> HeaderTree<R> {
         let mut tree = Self {
             rules,
             nodes: Vec::new(),
-            index: HashTable::new(),
-            hasher: RandomState::default(),
+            index: Index::default(),
+            run: START,
             missing: HashMap::default(),
             repeats: Repeats::default(),
             copies: None,
@@ -123,22 +123,25 @@ impl<R: HeaderRules> HeaderTree<R> {
             last_work: (genesis.bits(), block_work(genesis.bits())),
             last_awaited: NONE,
         };
-        let hash = hash_id(&tree.hasher, &id);
-        tree.push(root, hash);
+        tree.push(root);
         tree
     }
 
     /// Makes room for as many headers as the input is expected to hold.
     pub fn reserve(&mut self, headers: usize) {
         self.nodes.reserve(headers);
-        let (nodes, hasher) = (&self.nodes, &self.hasher);
-        self.index.reserve(headers, |&node| hash_id(hasher, &nodes[node as usize].id));
     }
 
     /// The height of the best branch so far.
     #[must_use]
     pub fn best_height(&self) -> u32 {
         self.height(self.best).unwrap_or(0)
+    }
+
+    /// Whether the tree holds its start alone.
+    #[must_use]
+    pub fn is_at_start(&self) -> bool {
+        self.last() == START
     }
 
     /// The number of headers taken so far.
@@ -167,19 +170,20 @@ impl<R: HeaderRules> HeaderTree<R> {
     pub fn number_of(&self, id: &Hash256) -> Option<u32> {
         let is_accepted =
             |node: &u32| matches!(self.nodes[*node as usize].state, State::Connected { .. });
-        self.find(id, hash_id(&self.hasher, id)).filter(is_accepted)
+        self.index.find_in(&self.nodes, id).filter(is_accepted)
     }
 
     /// An accepted block by its number.
     #[must_use]
     pub fn block(&self, number: u32) -> Ancestor<'_> {
-        Ancestor::new(&self.nodes, number)
+        Ancestor::new(&self.nodes, number, self.run)
     }
 
     /// The number of a block's parent, unless the tree begins with it.
     #[must_use]
     pub fn parent(&self, number: u32) -> Option<u32> {
-        let parent = self.nodes[number as usize].parent;
+        let parent =
+            if number > self.run { number - 1 } else { self.nodes[number as usize].parent };
         (parent != NONE).then_some(parent)
     }
 
@@ -208,20 +212,19 @@ impl<R: HeaderRules> HeaderTree<R> {
     /// # Errors
     /// The first rule that is broken.
     pub fn insert_known(&mut self, header: &Header, id: Hash256) -> Result<u32, Violation> {
-        let hash = hash_id(&self.hasher, &id);
-        if let Some(known) = self.find(&id, hash) {
+        if let Some(known) = self.index.find(&self.nodes, &id) {
             return Ok(known);
         }
         let parent_id = header.parent();
-        let parent = self.find(&parent_id, hash_id(&self.hasher, &parent_id));
+        let parent = self.index.find(&self.nodes, &parent_id);
         let parent = parent.ok_or(Violation::BadPrevBlk { parent: parent_id })?;
         let (version, time, bits) = (header.version(), header.time(), header.bits());
         let block = Candidate { id, version, time, bits };
         self.rules.check_alone(&block)?;
-        self.rules.check_in_context(&block, Ancestor::new(&self.nodes, parent))?;
+        self.rules.check_in_context(&block, self.block(parent))?;
         let state = State::Waiting { next: NONE, child: NONE };
         let position = NOT_IN_INPUT;
-        let node = self.push(Node { id, state, parent, version, time, bits, position }, hash);
+        let node = self.push(Node { id, state, parent, version, time, bits, position });
         self.known = node + 1;
         let State::Connected { height, work } = self.nodes[parent as usize].state else {
             unreachable!("what is known is connected")
@@ -237,25 +240,22 @@ impl<R: HeaderRules> HeaderTree<R> {
     /// # Panics
     /// After 2^32 - 2 headers, which is 300 GB of them.
     pub fn insert(&mut self, header: &Header, id: Hash256, position: Position) -> Option<u32> {
-        self.seen += 1;
-        let hash = hash_id(&self.hasher, &id);
-        let (version, time, bits) = (header.version(), header.time(), header.bits());
-        let block = Candidate { id, version, time, bits };
-        let parent_id = header.parent();
-        if self.is_on_last(&parent_id)
-            && let Some(node) = self.extend(&block, position, hash)
-        {
-            return Some(node);
+        if self.insert_run(from_ref(header), from_ref(&id), from_ref(&position)) == 1 {
+            return Some(self.last());
         }
-        if let Some(known) = self.find(&id, hash) {
-            self.repeat(known, &block, position);
+        self.seen += 1;
+        if let Some(known) = self.index.find(&self.nodes, &id) {
+            self.repeat(known, &Candidate::of(header, id), position);
             return None;
         }
-        let parent = self.find(&parent_id, hash_id(&self.hasher, &parent_id));
+        let parent_id = header.parent();
+        let parent = self.index.find(&self.nodes, &parent_id);
+        let block = Candidate::of(header, id);
+        let Candidate { version, time, bits, .. } = block;
         let state = State::Waiting { next: NONE, child: NONE };
         let parent_node = parent.unwrap_or(NONE);
         let node =
-            self.push(Node { id, state, parent: parent_node, version, time, bits, position }, hash);
+            self.push(Node { id, state, parent: parent_node, version, time, bits, position });
         if let Err(violation) = self.rules.check_alone(&block) {
             self.reject(node, violation);
         }
@@ -268,34 +268,66 @@ impl<R: HeaderRules> HeaderTree<R> {
         Some(node)
     }
 
-    /// Whether a header with this parent is a child of the node pushed last, and new: what came before
-    /// that node and waited for it would have been found when it came.
-    #[inline]
-    fn is_on_last(&self, parent: &Hash256) -> bool {
-        let last = self.last();
-        self.nodes[last as usize].id == *parent && self.last_awaited != last
+    /// Takes the first of the next headers of the input, as long as each is a child of the node pushed
+    /// last and there is nothing to object or to wait for, as is true of nearly all. Gives how many it
+    /// took; the next one is for [`HeaderTree::insert`]. Headers, ids and places go together.
+    ///
+    /// # Panics
+    /// As [`HeaderTree::insert`].
+    pub fn insert_run(
+        &mut self,
+        headers: &[Header],
+        ids: &[Hash256],
+        positions: &[Position],
+    ) -> usize {
+        let last = self.nodes[self.last() as usize];
+        let State::Connected { height, work } = last.state else { return 0 };
+        // A child of the last node is new unless it waited for that node: then it came before.
+        if self.last_awaited == self.last() {
+            return 0;
+        }
+        // What was just written is slow to read back, so the loop has it at hand.
+        let mut tip = Tip { id: last.id, height, work };
+        let headers = headers.iter().zip(ids).zip(positions);
+        let mut taken = 0;
+        for ((header, id), position) in headers {
+            if header.parent() != tip.id {
+                break;
+            }
+            let Some(next) = self.extend(&tip, &Candidate::of(header, *id), *position) else {
+                break;
+            };
+            tip = next;
+            taken += 1;
+        }
+        self.seen += taken as u64;
+        taken
     }
 
-    /// Takes a new child of the node pushed last, as nearly all headers are, unless there is anything
-    /// to object or to wait for.
+    /// Takes a new child of the node pushed last, which is `tip`, unless there is anything to object or
+    /// to wait for.
     #[inline]
-    fn extend(&mut self, block: &Candidate, position: Position, hash: u64) -> Option<u32> {
+    fn extend(&mut self, tip: &Tip, block: &Candidate, position: Position) -> Option<Tip> {
         let parent = self.last();
-        let State::Connected { height, work } = self.nodes[parent as usize].state else {
-            return None;
-        };
-        if !self.missing.is_empty() {
+        self.rules.check_alone(block).ok()?;
+        self.rules.check_in_context(block, self.block(parent)).ok()?;
+        if !self.missing.is_empty() && self.missing.contains_key(&block.id) {
             return None;
         }
-        self.rules.check_alone(block).ok()?;
-        self.rules.check_in_context(block, Ancestor::new(&self.nodes, parent)).ok()?;
         let Candidate { id, version, time, bits } = *block;
-        let height = height + 1;
-        let work = work.saturating_add(self.work_of(bits));
+        let height = tip.height + 1;
+        let work = tip.work.saturating_add(self.work_of(bits));
         let state = State::Connected { height, work };
-        let node = self.push(Node { id, state, parent, version, time, bits, position }, hash);
-        self.has_connected(node, work, position);
-        Some(node)
+        let run = self.run;
+        let node = self.push(Node { id, state, parent, version, time, bits, position });
+        self.run = run;
+        if self.best == parent && work > tip.work {
+            self.connected += 1;
+            self.best = node;
+        } else {
+            self.has_connected(node, work, position);
+        }
+        Some(Tip { id, height, work })
     }
 
     /// The end of the branch with the most work so far.
@@ -309,21 +341,14 @@ impl<R: HeaderRules> HeaderTree<R> {
         u32::try_from(self.nodes.len() - 1).expect("push keeps node numbers within u32")
     }
 
+    /// Appends a node, with which a new run begins.
     #[inline(always)]
-    fn push(&mut self, node: Node, hash: u64) -> u32 {
+    fn push(&mut self, node: Node) -> u32 {
         let number = u32::try_from(self.nodes.len()).ok().filter(|&number| number != NONE);
         let number = number.expect("fewer than 2^32 - 1 headers");
         self.nodes.push(node);
-        let (nodes, hasher) = (&self.nodes, &self.hasher);
-        let rehash = |&other: &u32| hash_id(hasher, &nodes[other as usize].id);
-        self.index.insert_unique(hash, number, rehash);
+        self.run = number;
         number
-    }
-
-    #[inline]
-    fn find(&self, id: &Hash256, hash: u64) -> Option<u32> {
-        let same = |&node: &u32| self.nodes[node as usize].id == *id;
-        self.index.find(hash, same).copied()
     }
 
     pub(super) fn is_waiting(&self, node: u32) -> bool {
@@ -352,8 +377,7 @@ impl<R: HeaderRules> HeaderTree<R> {
                 self.nodes[node as usize].state = State::Rejected { height, next };
             }
             (_, State::Connected { height, work }) => {
-                let ancestor = Ancestor::new(&self.nodes, here.parent);
-                match self.rules.check_in_context(block, ancestor) {
+                match self.rules.check_in_context(block, self.block(here.parent)) {
                     Ok(()) => self.connect(node, height + 1, work),
                     Err(violation) => self.reject(node, violation),
                 }
@@ -506,9 +530,4 @@ impl<R: HeaderRules> HeaderTree<R> {
 
 fn block_work(bits: CompactTarget) -> Work {
     bits.decode().map_or(Work::ZERO, crate::primitives::Target::work)
-}
-
-/// Salted, so that nobody can prepare ids that share a bucket.
-fn hash_id(hasher: &RandomState, id: &Hash256) -> u64 {
-    hasher.hash_one(id.low_u64())
 }

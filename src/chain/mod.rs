@@ -5,6 +5,7 @@ mod common_rules;
 mod ending;
 pub mod file;
 mod header_tree;
+mod index;
 mod node;
 mod outcome;
 mod rejections;

@@ -51,6 +51,9 @@ pub(super) enum State {
     Rejected { height: Option<u32>, next: u32 },
 }
 
+/// The number of the node that the tree starts with.
+pub(super) const START: u32 = 0;
+
 pub(super) const NONE: u32 = u32::MAX;
 pub(super) const NOT_IN_INPUT: Position = Position(u64::MAX);
 
@@ -71,12 +74,14 @@ pub struct Ancestor<'a> {
     /// A `usize`, so that the struct has no padding: copying it right after it was made would
     /// otherwise wait for the stores before it, which are slow ones.
     node: usize,
+    /// From this node on, the parent of each is the node before it.
+    run: usize,
 }
 
 impl<'a> Ancestor<'a> {
     #[inline]
-    pub(super) const fn new(nodes: &'a [Node], node: u32) -> Self {
-        Self { nodes, node: node as usize }
+    pub(super) const fn new(nodes: &'a [Node], node: u32, run: u32) -> Self {
+        Self { nodes, node: node as usize, run: run as usize }
     }
 
     #[inline]
@@ -143,8 +148,11 @@ impl<'a> Ancestor<'a> {
     #[inline]
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
+        if self.node > self.run {
+            return Some(Self { node: self.node - 1, ..*self });
+        }
         let parent = self.get().parent;
-        (parent != NONE).then_some(Self::new(self.nodes, parent))
+        (parent != NONE).then_some(Self { node: parent as usize, ..*self })
     }
 
     /// The block itself, its parent, and so on to the start.
@@ -165,6 +173,22 @@ impl<'a> Ancestor<'a> {
     /// The block `steps` before it, unless the tree starts later.
     #[must_use]
     pub fn back(self, steps: u32) -> Option<Self> {
-        self.lineage().nth(steps as usize)
+        match self.node.checked_sub(steps as usize) {
+            Some(node) if node >= self.run => Some(Self { node, ..self }),
+            _ => self.lineage().nth(steps as usize),
+        }
+    }
+
+    /// The times of the blocks that bound the time of the next, if they stand in a row and none of them
+    /// is taken on trust; the oldest first.
+    #[inline]
+    pub(super) fn recent_times(self) -> Option<[u32; super::MEDIAN_BLOCKS]> {
+        let first = (self.node + 1).checked_sub(super::MEDIAN_BLOCKS)?;
+        // The start alone can be taken on trust.
+        if first < self.run || first == START as usize {
+            return None;
+        }
+        let nodes = self.nodes[first..].first_chunk::<{ super::MEDIAN_BLOCKS }>()?;
+        Some(nodes.each_ref().map(|node| node.time))
     }
 }

@@ -58,6 +58,11 @@ pub trait Backend: Send + Sync {
         4 << 20
     }
 
+    /// How many blocks it pays to judge at once, where there are many small ones.
+    fn blocks_at_once(&self) -> usize {
+        usize::MAX
+    }
+
     /// The root of each of RFC 6962's Merkle trees over leaf *hashes*, in order.
     ///
     /// # Panics

@@ -86,6 +86,10 @@ impl Cpu {
         self.threads() == 1 || caller_is_alone()
     }
 
+    fn threads_at_work(&self) -> usize {
+        if self.is_alone() { 1 } else { self.threads() }
+    }
+
     fn roots(&self, shape: TreeShape, trees: &Trees, roots: &mut [Hash256]) {
         assert_eq!(trees.len(), roots.len(), "one root per tree");
         let hash = |nodes: &[Hash256], parents: &mut [Hash256]| {
@@ -197,7 +201,13 @@ impl Backend for Cpu {
     fn message_bytes_at_once(&self) -> usize {
         // Messages that were just put together are still in the cache of a core.
         const BYTES_PER_THREAD: usize = 256 << 10;
-        self.threads() * BYTES_PER_THREAD
+        self.threads_at_work() * BYTES_PER_THREAD
+    }
+
+    fn blocks_at_once(&self) -> usize {
+        // What is known of so many, some hundred bytes each, stays in the cache of a core.
+        const BLOCKS_PER_THREAD: usize = 512;
+        self.threads_at_work() * BLOCKS_PER_THREAD
     }
 
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {

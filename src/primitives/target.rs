@@ -68,8 +68,19 @@ impl CompactTarget {
         if size > 34 || (mantissa > 0xff && size > 33) || (mantissa > 0xffff && size > 32) {
             return Err(InvalidBits::Overflow);
         }
-        let shift = 8 * size.saturating_sub(3) as usize;
-        Ok(Target(U256::from(mantissa) << shift))
+        let shift = 8 * size.saturating_sub(3);
+        // Every header is asked for its target, so no shift of all 256 bits: the 24 bits lie in the
+        // lower half or in the upper one, or, at 104 and above, where they meet.
+        let (mantissa, half) = (u128::from(mantissa), u128::BITS);
+        let (low, high) = match shift {
+            128.. => (0, mantissa << (shift - half)),
+            104.. => (mantissa << shift, mantissa >> (half - shift)),
+            _ => (mantissa << shift, 0),
+        };
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&low.to_le_bytes());
+        bytes[16..].copy_from_slice(&high.to_le_bytes());
+        Ok(Target(U256::from_le_bytes(bytes)))
     }
 
     /// The target these bits name, if it is no easier than `limit`.
@@ -239,6 +250,18 @@ mod tests {
         assert_eq!(decode(0x2200_ffff), Err(InvalidBits::Overflow));
         assert!(decode(0x207f_ffff).is_ok());
         assert_eq!(decode(0x217f_ffff), Err(InvalidBits::Overflow));
+    }
+
+    /// At every size, also where the mantissa lies across a limb or the middle.
+    #[test]
+    fn decodes_as_a_shift_of_256_bits_does() {
+        for size in 3..=32 {
+            for mantissa in [1, 0x80, 0xff, 0x1234, 0x8000, 0x01_0000, 0x12_3456, MANTISSA] {
+                let bits = CompactTarget(size << 24 | mantissa);
+                let shifted = U256::from(mantissa) << (8 * (size as usize - 3));
+                assert_eq!(bits.decode(), Ok(Target(shifted)), "{bits}");
+            }
+        }
     }
 
     #[test]

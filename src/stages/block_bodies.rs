@@ -8,15 +8,16 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::ops::Range;
 
+use rayon::iter::Either;
 use rayon::prelude::*;
 
 use crate::bitcoin::{Block, BlockContext, BodyRules, HeaderRules, Packer, Params, Transaction};
-use crate::chain::{Body, Candidate, HeaderRules as _};
+use crate::chain::{Candidate, HeaderRules as _};
 use crate::compute::Backend;
 use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees, merkle_root, sha256d};
 use crate::verdict::Violation;
 
-use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task};
+use super::family::{JudgeBodies, JudgedBody, Known, ReadBody};
 
 /// Judges bodies, batch by batch.
 pub(super) struct BodyJudge<'a> {
@@ -34,8 +35,10 @@ impl<'a> BodyJudge<'a> {
 
 impl JudgeBodies<BlockContext> for BodyJudge<'_> {
     fn judge(&self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody> {
-        let tasks: Vec<_> = bodies.iter().map(|body| (&body.task, &body.bytes[..])).collect();
-        let verdicts = self.judge_all(&tasks);
+        let mut verdicts = Vec::with_capacity(bodies.len());
+        for bodies in bodies.chunks(self.backend.blocks_at_once()) {
+            self.judge_some(bodies, of_input, &mut verdicts);
+        }
         let judged = bodies.into_par_iter().zip(verdicts);
         let judged = judged.map_init(
             || self.packs.then(Packer::new),
@@ -59,92 +62,135 @@ pub fn judge_blocks(
 ) -> Vec<Result<(), Violation>> {
     // Without an overflow of the clock: nothing here looks at it.
     let rules = HeaderRules::new(params.clone(), u64::MAX);
+    let judge = BodyJudge::new(params, backend, false);
+    let mut verdicts = Vec::with_capacity(blocks.len());
+    for blocks in blocks.chunks(backend.blocks_at_once()) {
+        judge_some(blocks, &rules, &judge, &mut verdicts);
+    }
+    verdicts
+}
+
+/// Appends the verdict on each of `blocks`.
+fn judge_some(
+    blocks: &[(&[u8], BlockContext)],
+    rules: &HeaderRules,
+    judge: &BodyJudge<'_>,
+    verdicts: &mut Vec<Result<(), Violation>>,
+) {
     let header = |bytes: &[u8]| bytes.first_chunk().map(|bytes| Header::from_bytes(*bytes));
-    let headers: Vec<_> = blocks.iter().filter_map(|(bytes, _)| header(bytes)).collect();
+    // What is too short for a header has no encoding, and nobody asks for its id.
+    let any = Header::from_bytes([0; Header::LEN]);
+    let headers: Vec<_> = blocks.iter().map(|(bytes, _)| header(bytes).unwrap_or(any)).collect();
     let mut ids = vec![Hash256::ZERO; headers.len()];
-    backend.header_ids(&headers, &mut ids);
-    backend.confirm_header_ids(&headers, &mut ids);
-    let mut candidates = headers.iter().zip(&ids).map(|(header, id)| Candidate::of(header, *id));
-    let tasks: Vec<_> = blocks
-        .iter()
-        .zip(0..)
-        .map(|((bytes, context), number)| {
-            let candidate = header(bytes).and_then(|_| candidates.next());
-            let alone = candidate.map_or(Ok(()), |candidate| rules.check_alone(&candidate));
-            let id = candidate.map_or(Hash256::ZERO, |candidate| candidate.id);
-            let body = Body::outside(number, context.height.unwrap_or(0));
-            (alone, Task { body, id, known: Known::Nothing, context: *context })
-        })
-        .collect();
-    let bytes = blocks.iter().map(|(bytes, _)| *bytes);
-    let judged: Vec<_> = tasks.iter().map(|(_, task)| task).zip(bytes).collect();
-    let verdicts = BodyJudge::new(params, backend, false).judge_all(&judged);
-    tasks.iter().zip(verdicts).map(|((alone, _), verdict)| alone.and(verdict)).collect()
+    judge.backend.header_ids(&headers, &mut ids);
+    judge.backend.confirm_header_ids(&headers, &mut ids);
+    let first = verdicts.len();
+    judge.judge_some(blocks, alone, verdicts);
+    let verdicts = verdicts[first..].iter_mut().zip(blocks).zip(headers.iter().zip(ids));
+    for ((verdict, (bytes, _)), (header, id)) in verdicts {
+        // The header comes first.
+        if bytes.len() >= Header::LEN
+            && let Err(violation) = rules.check_alone(&Candidate::of(header, id))
+        {
+            *verdict = Err(violation);
+        }
+    }
+}
+
+/// A body as it is given to the judge.
+struct Given<'a> {
+    bytes: &'a [u8],
+    context: BlockContext,
+    /// Whether its verdict is known.
+    is_sound: bool,
+    /// Whether no device may hash it.
+    on_host: bool,
+}
+
+/// A body of the input.
+fn of_input(body: &ReadBody<BlockContext>) -> Given<'_> {
+    Given {
+        bytes: &body.bytes,
+        context: body.task.context,
+        is_sound: body.task.known == Known::Sound,
+        // A device has seen what a header names by the time another body of it comes.
+        on_host: body.task.body.is_repeated(),
+    }
+}
+
+/// A block that stands alone.
+const fn alone<'b>((bytes, context): &'b (&[u8], BlockContext)) -> Given<'b> {
+    Given { bytes, context: *context, is_sound: false, on_host: false }
 }
 
 impl BodyJudge<'_> {
-    /// The verdict on each body.
-    fn judge_all(&self, bodies: &[(&Task<BlockContext>, &[u8])]) -> Vec<Result<(), Violation>> {
-        let mut verdicts = vec![Ok(()); bodies.len()];
+    /// Appends the verdict on each body.
+    fn judge_some<T: Sync>(
+        &self,
+        bodies: &[T],
+        given: fn(&T) -> Given<'_>,
+        verdicts: &mut Vec<Result<(), Violation>>,
+    ) {
         let rules = BodyRules::new(self.params);
-        let parsed: Vec<_> = bodies
-            .par_iter()
-            .map(|(task, bytes)| (task.known != Known::Sound).then(|| rules.parse(bytes)))
-            .collect();
-        let mut open = Vec::new();
-        for (index, parsed) in parsed.into_iter().enumerate() {
-            match parsed {
-                None => {}
-                Some(Err(violation)) => verdicts[index] = Err(violation),
-                Some(Ok(block)) => open.push(self.open(index, bodies[index].0, block)),
-            }
+        let unknown = bodies.par_iter().map(given).enumerate();
+        let unknown = unknown.filter(|(_, given)| !given.is_sound);
+        let (open, malformed): (Vec<_>, Vec<_>) =
+            unknown.partition_map(|(index, given)| match rules.parse(given.bytes) {
+                Ok(block) => Either::Left(self.open(index, &given, block)),
+                Err(violation) => Either::Right((index, violation)),
+            });
+        let first = verdicts.len();
+        verdicts.resize(first + bodies.len(), Ok(()));
+        let verdicts = &mut verdicts[first..];
+        for (index, violation) in malformed {
+            verdicts[index] = Err(violation);
         }
-        for (index, verdict) in self.judge_open(&open) {
-            verdicts[index] = verdict;
-        }
-        verdicts
+        self.judge_open(&open, verdicts);
     }
 }
 
 impl BodyJudge<'_> {
-    fn open<'b>(&self, index: usize, task: &Task<BlockContext>, block: Block<'b>) -> Open<'b> {
-        let (rules, context) = (BodyRules::new(self.params), task.context);
+    fn open<'b>(&self, index: usize, given: &Given<'b>, block: Block<'b>) -> Open<'b> {
+        let (rules, context, on_host) = (BodyRules::new(self.params), given.context, given.on_host);
         let commits =
             context.height.is_some_and(|height| rules.commitment(&block, height).is_some());
-        let on_host = task.body.is_repeated();
         Open { index, context, block, commits, on_host }
     }
 
-    /// The verdict on each open body, by its place in the batch.
-    fn judge_open(&self, open: &[Open<'_>]) -> Vec<(usize, Result<(), Violation>)> {
-        // A device has seen what a header names by the time another body of it comes.
+    /// Puts the verdict on each open body that is not sound to its place in the batch.
+    fn judge_open(&self, open: &[Open<'_>], verdicts: &mut [Result<(), Violation>]) {
         let hashed = self.digests(open.iter().filter(|open| !open.on_host));
-        let mut digests = hashed.iter();
-        let digests: Vec<_> =
-            open.iter().map(|open| if open.on_host { None } else { digests.next() }).collect();
+        let mut places = hashed.places.iter();
+        let places: Vec<_> =
+            open.iter().map(|open| if open.on_host { None } else { places.next() }).collect();
+        // Nearly all are sound, so only what is not is written down.
         let judged: Vec<_> = open
             .par_iter()
-            .zip(&digests)
-            .map(|(open, digests)| match digests {
-                Some(digests) => self.confirm(open, digests),
-                None => (self.check(open, &self.host_digests(open), &Cell::new(false)), false),
+            .zip(&places)
+            .filter_map(|(open, place)| {
+                let (verdict, was_wrong) = match place {
+                    Some(place) => self.confirm(open, &hashed.of(place)),
+                    None => (self.check(open, &self.host_digests(open), &Cell::new(false)), false),
+                };
+                (verdict.is_err() || was_wrong).then_some((open.index, verdict, was_wrong))
             })
             .collect();
-        if !judged.iter().any(|(_, was_wrong)| *was_wrong) {
-            return open
-                .iter()
-                .zip(judged)
-                .map(|(open, (verdict, _))| (open.index, verdict))
-                .collect();
+        let was_wrong = judged.iter().any(|(_, _, was_wrong)| *was_wrong);
+        for (index, verdict, _) in judged {
+            verdicts[index] = verdict;
+        }
+        if !was_wrong {
+            return;
         }
         // One wrong digest makes all of the batch doubtful.
         self.backend.was_wrong("a Merkle root or a transaction id of a block was wrong".into());
-        open.par_iter()
-            .map(|open| {
-                let digests = self.host_digests(open);
-                (open.index, self.check(open, &digests, &Cell::new(false)))
-            })
-            .collect()
+        let right: Vec<_> = open
+            .par_iter()
+            .map(|open| self.check(open, &self.host_digests(open), &Cell::new(false)))
+            .collect();
+        for (open, verdict) in open.iter().zip(right) {
+            verdicts[open.index] = verdict;
+        }
     }
 
     /// What the backend's digests say of a block. No block is rejected on a device's word alone: then
@@ -205,7 +251,7 @@ impl BodyJudge<'_> {
         let mut places: Vec<_> = Vec::new();
         let mut at = 0;
         for open in open {
-            let place = Place::next(open, &mut at);
+            let place = Place::next(open, &mut at, trees.len());
             place.push_trees(open, &digests, &mut trees);
             places.push(place);
         }
@@ -233,7 +279,11 @@ impl BodyJudge<'_> {
         };
         for open in open {
             for transaction in open.block.transactions() {
-                messages.push(&transaction.stripped());
+                if transaction.has_witness() {
+                    messages.push(&transaction.stripped());
+                } else {
+                    messages.push(&[transaction.bytes()]);
+                }
                 if messages.bytes().len() >= bytes_at_once {
                     hash(&mut messages);
                 }
@@ -287,16 +337,18 @@ struct Hashed {
 }
 
 impl Hashed {
-    /// The digests of each body.
-    fn iter(&self) -> impl Iterator<Item = Digests<'_>> {
-        let mut roots = self.roots.iter().copied();
-        let mut next_root = move || roots.next().expect("one root per tree");
-        self.places.iter().map(move |place| {
-            let ids = &self.digests[place.ids.clone()];
-            let root = if ids.is_empty() { Hash256::ZERO } else { next_root() };
-            let witness_root = place.commits.then(&mut next_root);
-            Digests { root, ids: ids.into(), witness_root }
-        })
+    /// The digests of one body.
+    fn of(&self, place: &Place) -> Digests<'_> {
+        let ids = &self.digests[place.ids.clone()];
+        let mut roots = self.roots[place.first_tree..].iter();
+        let mut next_root = || *roots.next().expect("one root per tree");
+        let root = match ids {
+            [] => Hash256::ZERO,
+            [only] => *only,
+            _ => next_root(),
+        };
+        let witness_root = place.commits.then(&mut next_root);
+        Digests { root, witness_root, ids: ids.into() }
     }
 }
 
@@ -306,11 +358,13 @@ struct Place {
     /// The witness ids that are not ids.
     witness_ids: Range<usize>,
     commits: bool,
+    /// Of its trees.
+    first_tree: usize,
 }
 
 impl Place {
     /// The next body's place, from `at` on.
-    fn next(open: &Open<'_>, at: &mut usize) -> Self {
+    fn next(open: &Open<'_>, at: &mut usize, first_tree: usize) -> Self {
         let mut next = |count: usize| {
             let start = *at;
             *at += count;
@@ -319,13 +373,14 @@ impl Place {
         let ids = next(open.block.transactions().len());
         let witness_ids =
             if open.commits { next(open.with_other_witness_ids().count()) } else { 0..0 };
-        Self { ids, witness_ids, commits: open.commits }
+        Self { ids, witness_ids, commits: open.commits, first_tree }
     }
 
-    /// Adds the tree of the ids, and that of the witness ids where it is needed.
+    /// Adds the tree of the ids, unless there is one at most, and that of the witness ids where it is
+    /// needed.
     fn push_trees(&self, open: &Open<'_>, digests: &[Hash256], trees: &mut Trees) {
         let ids = &digests[self.ids.clone()];
-        if !ids.is_empty() {
+        if ids.len() > 1 {
             trees.push(ids);
         }
         if !self.commits {

@@ -28,10 +28,25 @@ impl HashedBatch {
         &self.batch.magics
     }
 
-    /// The headers in the order of the input.
+    /// The headers in the order of the input, each with its id and its place.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Header, &Hash256, Position)> {
         let places = self.batch.positions.iter().copied();
         let hashed = self.batch.headers.iter().zip(&self.ids).zip(places);
         hashed.map(|((header, id), position)| (header, id, position))
+    }
+
+    /// The headers in the order of the input.
+    pub(super) fn headers(&self) -> &[Header] {
+        &self.batch.headers
+    }
+
+    /// The id of each.
+    pub(super) fn ids(&self) -> &[Hash256] {
+        &self.ids
+    }
+
+    /// The place of each.
+    pub(super) fn positions(&self) -> &[Position] {
+        &self.batch.positions
     }
 }

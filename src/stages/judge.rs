@@ -97,13 +97,23 @@ impl<'a> Judge<'a> {
     }
 
     pub(super) fn take(&mut self, batch: &HashedBatch) -> Result<(), Error> {
+        let (headers, ids, positions) = (batch.headers(), batch.ids(), batch.positions());
         let mut magics = batch.magics().iter().peekable();
-        for (index, (header, id, position)) in batch.iter().enumerate() {
-            if self.is_stuck() {
-                return Ok(());
-            }
+        let mut index = 0;
+        while index < headers.len() && !self.is_stuck() {
             let magic = magics.next_if(|(first, _)| *first == index).map(|(_, network)| *network);
-            self.take_one(header, *id, position, magic);
+            if magic.is_none() {
+                let end = magics.peek().map_or(headers.len(), |(first, _)| *first);
+                let run = index..end;
+                let (headers, ids) = (&headers[run.clone()], &ids[run.clone()]);
+                let taken = self.take_run(headers, ids, &positions[run]);
+                if taken > 0 {
+                    index += taken;
+                    continue;
+                }
+            }
+            self.take_one(&headers[index], ids[index], positions[index], magic);
+            index += 1;
             // After each header, so that the file does not depend on how the input is cut.
             if let (Some(tree), Opened::Headers(sink), None) =
                 (&self.tree, &mut self.opened, &self.obstacle)
@@ -112,6 +122,18 @@ impl<'a> Judge<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Takes as many headers as continue the chain and show nothing new, and says how many. A header
+    /// that shows a network is no child of an accepted block, unless of the one that the tree starts
+    /// with.
+    fn take_run(&mut self, headers: &[Header], ids: &[Hash256], positions: &[Position]) -> usize {
+        match (&mut self.tree, &self.opened) {
+            // What the tree does not keep goes to the file header by header.
+            (_, Opened::Headers(_)) | (None, _) => 0,
+            (Some(tree), _) if tree.is_at_start() => 0,
+            (Some(tree), _) => tree.insert_run(headers, ids, positions),
+        }
     }
 
     /// Brings the chain file to the best branch, if there is a file.

@@ -217,8 +217,9 @@ impl Loading {
         let parent = self.tree.block(self.tip);
         let time = i64::from(parent.time()).checked_add(fields.step);
         let time = time.and_then(|time| u32::try_from(time).ok()).ok_or("a time out of range")?;
-        let Required::Exactly(bits) = required_bits(self.tree.rules().params(), time, parent)
-        else {
+        let params = self.tree.rules().params();
+        let interval = params.retarget_interval();
+        let Required::Exactly(bits) = required_bits(params, interval, time, parent) else {
             unreachable!("the file begins at genesis")
         };
         let Fields { version, merkle_root, nonce, .. } = *fields;
