@@ -348,7 +348,7 @@ pub fn header_chain(length: usize) -> Vec<Header> {
     let mut parent = (genesis.id(), genesis.time());
     let mut chain = Vec::with_capacity(length);
     while chain.len() < length {
-        let time = parent.1.wrapping_add(600);
+        let time = parent.1.wrapping_add(10);
         let root = sha256d(&chain.len().to_le_bytes());
         let header = Header::from_fields(0x2000_0000, parent.0, root, time, genesis.bits(), 0);
         let solved = solved(header);

@@ -30,9 +30,11 @@ impl Index {
 
     /// The same without learning of those that are new.
     pub(super) fn find_in(&self, nodes: &[Node], id: &Hash256) -> Option<u32> {
-        let new = || (0..).zip(nodes).skip(self.table.len());
+        let first = self.table.len();
+        let new = || nodes.iter().enumerate().skip(first);
         let found = self.find_indexed(nodes, id);
-        found.or_else(|| new().find(|(_, node)| node.id == *id).map(|(number, _)| number))
+        let of_new = || new().find(|(_, node)| node.id == *id).map(|(number, _)| number);
+        found.or_else(|| of_new().and_then(|number| u32::try_from(number).ok()))
     }
 
     #[inline]
@@ -50,7 +52,9 @@ impl Index {
             table.reserve(nodes.capacity() - table.len(), rehash);
         }
         let first = table.len();
-        for (number, node) in (0u32..).zip(nodes).skip(first) {
+        // Not `skip` on numbers and nodes together, which would count through all of them.
+        for (number, node) in nodes.iter().enumerate().skip(first) {
+            let number = u32::try_from(number).expect("the tree numbers its nodes so");
             table.insert_unique(hash(hasher, &node.id), number, rehash);
         }
     }

@@ -1,7 +1,7 @@
 //! Where a device overtakes the CPU: the batch size from which it is faster, for each kind of job.
 //!
 //! Moving bytes to a device and back costs more than hashing them on many machines, and nobody can tell
-//! on which without trying. So the two are measured against each other once ([`measure`]), what came
+//! on which without trying. So the two are measured against each other once ([`measure()`]), what came
 //! out is kept ([`Cache`]), and [`super::Guarded`] leaves to the CPU whatever is below.
 
 mod cache;
