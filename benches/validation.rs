@@ -1,7 +1,9 @@
-//! A chain of headers judged by every rule, beside hashing it alone: what do the rules cost?
+//! A chain of headers judged by every rule, beside hashing it alone, and a ledger beside its signatures
+//! alone: what do the rules cost?
 //!
 //! With the public data the chain is the main network's first 32,261 headers, otherwise one mined
-//! here. All of it runs on one thread and reads from memory-backed files.
+//! here. The ledger is generated: 400,000 transfers among 1,000 accounts. All of it runs on one thread
+//! and reads from memory-backed files.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -71,10 +73,131 @@ fn headers(c: &mut Criterion) {
     group.finish();
 }
 
+#[cfg(feature = "mine")]
+mod ledger {
+    use blockmill::dump::LedgerReader;
+    use blockmill::ledger::{Account, Block, generate};
+    use blockmill::signature::{KeptItem, PublicKey, verify_batch_kept};
+    use blockmill::stages::{LedgerOptions, validate_ledger};
+
+    use super::*;
+
+    /// The most signatures that validation judges in one call.
+    const SIGNATURES: usize = 1 << 14;
+
+    /// What a signature is judged by.
+    struct Signed {
+        from: Account,
+        message: Vec<u8>,
+        signature: [u8; 64],
+    }
+
+    fn generate() -> Vec<u8> {
+        let options = generate::Options {
+            seed: "bench".into(),
+            blocks: 100,
+            transactions: 4_000,
+            accounts: 1_000,
+            payload_bytes: (32, 256),
+            memo_bytes: (0, 32),
+            records_percent: 0,
+            forks: 0,
+        };
+        let mut dump = Vec::new();
+        generate::generate(&options, 0, &generate::Progress::default(), &mut dump)
+            .expect("a ledger");
+        dump
+    }
+
+    fn validate(path: &Path, cpu: &Cpu) -> Validation {
+        let options = LedgerOptions {
+            params: None,
+            now: 2_000_000_000,
+            batch: 1 << 14,
+            threads: 1,
+            overlap: false,
+            rejections_max: 10,
+            commit_bytes: LedgerOptions::COMMIT_BYTES,
+        };
+        let progress = Arc::new(Progress::default());
+        let inputs = Inputs::open(&[path.into()], None, Arc::clone(&progress)).expect("a dump");
+        validate_ledger(inputs, cpu, &options, &progress, None).expect("a judgement")
+    }
+
+    fn signatures(path: &Path) -> Vec<Signed> {
+        let inputs = Inputs::open(&[path.into()], None, Arc::default()).expect("a dump");
+        let mut reader = LedgerReader::new(inputs, None, usize::MAX);
+        let chain_id = reader.open_first().expect("a dump").expect("parameters").chain_id();
+        let batch = reader.next_batch().expect("a dump").expect("blocks");
+        let (_, _, bodies) = reader.finish();
+        let mut bodies = bodies.reader();
+        let mut all = Vec::new();
+        for position in batch.positions {
+            let bytes = bodies.read(position).expect("a body");
+            for (_, transaction) in Block::decode(&bytes).expect("a block").transactions() {
+                let mut message = Vec::new();
+                transaction.encode_signed_bytes(&chain_id, &mut message);
+                let by = transaction.sender().zip(transaction.signature());
+                let signed = |(&from, &signature)| Signed { from, message, signature };
+                all.extend(by.map(signed));
+            }
+        }
+        all
+    }
+
+    pub(super) fn bench(c: &mut Criterion) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.dump");
+        std::fs::write(&path, generate()).expect("a file");
+        let cpu = Cpu::new(1).expect("a thread");
+        let signatures = signatures(&path);
+        let judged = validate(&path, &cpu);
+        let outcome = judged.outcome.expect("an outcome");
+        assert_eq!((outcome.blocks.rejected, outcome.tip.height), (0, 100));
+        let rewards = 100;
+        let transactions = judged.ledger.expect("a ledger").transactions;
+        assert_eq!(transactions, signatures.len() as u64 + rewards);
+        let keys: std::collections::HashMap<_, _> = signatures
+            .iter()
+            .map(|one| (one.from, PublicKey::from_bytes(one.from.key()).expect("a key")))
+            .collect();
+        let items = signatures.iter().map(|Signed { from, message, signature }| KeptItem {
+            key: &keys[from],
+            message,
+            signature,
+        });
+        let items: Vec<_> = items.collect();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+
+        let mut group = c.benchmark_group("ledger, one thread");
+        group.throughput(Throughput::Elements(items.len() as u64)).sample_size(10);
+        group.bench_function("signatures alone", |b| {
+            b.iter(|| {
+                pool.install(|| {
+                    for batch in items.chunks(SIGNATURES) {
+                        verify_batch_kept(batch).expect("all are good");
+                    }
+                });
+            });
+        });
+        group.bench_function("validate, every rule", |b| {
+            b.iter(|| black_box(validate(&path, &cpu)));
+        });
+        group.finish();
+    }
+}
+
+fn ledgers(c: &mut Criterion) {
+    #[cfg(feature = "mine")]
+    ledger::bench(c);
+    #[cfg(not(feature = "mine"))]
+    let _ = c;
+}
+
 /// Keeps the compiler from leaving out work whose result nobody reads.
 fn discard<T>(value: T) {
     let _ = black_box(value);
 }
 
-criterion_group!(benches, headers);
+criterion_group!(benches, headers, ledgers);
 criterion_main!(benches);

@@ -132,7 +132,19 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Fault::Truncated`], or [`Fault::NotMinimal`] at the number's first byte.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, Malformed> {
+        if let Some(word) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk)
+            && let Some((value, len)) = varint_of_word(u64::from_le_bytes(*word))
+        {
+            self.at += len;
+            return Ok(value);
+        }
+        self.varint_by_bytes()
+    }
+
+    /// Those near the end of the bytes, those of more than eight, and those that are at fault.
+    fn varint_by_bytes(&mut self) -> Result<u64, Malformed> {
         let start = self.at;
         let not_minimal = Self::fault_at(start, Fault::NotMinimal);
         let mut value = 0u64;
@@ -224,6 +236,26 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The number of varying size with which eight bytes begin, and its length, if they hold all of it and it
+/// is in its shortest form.
+#[inline]
+const fn varint_of_word(word: u64) -> Option<(u64, usize)> {
+    let ends = !word & 0x8080_8080_8080_8080;
+    if ends == 0 {
+        return None;
+    }
+    let bits = ends.trailing_zeros() + 1;
+    let digits = word & (u64::MAX >> (u64::BITS - bits)) & 0x7f7f_7f7f_7f7f_7f7f;
+    if bits > 8 && digits >> (bits - 8) == 0 {
+        return None;
+    }
+    // Digits move together, then pairs of them, then fours.
+    let twos = digits & 0x007f_007f_007f_007f | (digits & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = twos & 0x0000_3fff_0000_3fff | (twos & 0x3fff_0000_3fff_0000) >> 2;
+    let value = fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4;
+    Some((value, bits as usize / 8))
+}
+
 /// Appends a number of varying size.
 pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     loop {
@@ -306,6 +338,40 @@ mod tests {
         most[9] = 0x81; // an eleventh byte
         most.push(0);
         assert_eq!(read(&most), fault(0, Fault::NotMinimal));
+    }
+
+    /// Eight bytes at a time give what byte by byte gives, whatever follows.
+    #[test]
+    fn words_hold_the_same_numbers() {
+        let both = |bytes: &[u8]| {
+            let mut readers = [Reader::new(bytes), Reader::new(bytes)];
+            let found = [readers[0].varint(), readers[1].varint_by_bytes()];
+            assert_eq!(found[0], found[1], "{bytes:?}");
+            if found[0].is_ok() {
+                assert_eq!(readers[0].at, readers[1].at, "{bytes:?}");
+            }
+        };
+        // Every length, with every pattern of zeros and ones in its digits, and anything behind it.
+        for len in 1..=11 {
+            for ones in 0..1 << len {
+                for follows in [0, 0x7f, 0x80, 0xff] {
+                    let digit = |at| if ones >> at & 1 == 1 { 0xff } else { 0x80 };
+                    let mut bytes: Vec<u8> = (0..len).map(digit).collect();
+                    bytes[len - 1] &= 0x7f;
+                    both(&bytes);
+                    bytes.extend([follows; 9]);
+                    both(&bytes);
+                }
+            }
+        }
+        for shift in 0..64 {
+            for value in [1 << shift, u64::MAX >> shift, 0x0123_4567_89ab_cdef >> shift] {
+                let mut bytes = Vec::new();
+                put_varint(&mut bytes, value);
+                bytes.extend([0xff; 8]);
+                assert_eq!(Reader::new(&bytes).varint(), Ok(value));
+            }
+        }
     }
 
     #[test]

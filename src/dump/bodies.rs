@@ -187,9 +187,13 @@ impl BodyReader<'_> {
             let bytes = self.up_to(start, len)?;
             return if bytes.len() == len { Ok(bytes.to_vec()) } else { Err(changed()) };
         }
-        // Not twice in memory.
+        // What was read ahead is its beginning, and the rest does not go through the buffer.
         let mut bytes = vec![0; len];
-        let read = self.read_range(start, &mut bytes)?;
+        let ahead = start.checked_sub(self.buffer_at).and_then(|at| usize::try_from(at).ok());
+        let ahead = ahead.and_then(|at| self.buffer.get(at..)).unwrap_or_default();
+        let known = ahead.len().min(len);
+        bytes[..known].copy_from_slice(&ahead[..known]);
+        let read = known + self.read_range(start + known as u64, &mut bytes[known..])?;
         if read == len { Ok(bytes) } else { Err(changed()) }
     }
 

@@ -11,9 +11,6 @@ use bech32::{Bech32m, Hrp};
 
 use crate::wire::{Fault, Malformed, Reader};
 
-/// The kind of accounts with an Ed25519 key.
-const ED25519: u8 = 0;
-
 /// The human-readable part.
 const PREFIX: Hrp = Hrp::parse_unchecked("bm");
 
@@ -24,6 +21,9 @@ pub struct Account([u8; 32]);
 impl Account {
     /// The length of the encoding in bytes.
     pub const LEN: usize = 33;
+
+    /// The kind of accounts with an Ed25519 key.
+    pub(super) const ED25519: u8 = 0;
 
     /// The account of a public key.
     #[must_use]
@@ -39,13 +39,13 @@ impl Account {
 
     /// Appends the encoding.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(ED25519);
+        out.push(Self::ED25519);
         out.extend_from_slice(&self.0);
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let start = reader.offset();
-        if reader.u8()? != ED25519 {
+        if reader.u8()? != Self::ED25519 {
             return Err(Reader::fault_at(start, Fault::Unknown));
         }
         Ok(Self(reader.array()?))

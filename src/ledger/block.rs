@@ -40,37 +40,50 @@ impl<'a> Block<'a> {
     /// # Errors
     /// The first byte that is wrong.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MalformedBlock> {
+        let mut unknown = None;
+        let mut block =
+            Self::decode_leaves(bytes, |index, offset, leaf| match Transaction::decode(leaf) {
+                Ok(_) => Ok(()),
+                Err(fault) if fault.fault == Fault::Unknown => {
+                    unknown.get_or_insert((index, fault));
+                    Ok(())
+                }
+                Err(fault) => Err(Malformed { offset: offset + fault.offset, ..fault }),
+            })?;
+        block.unknown = unknown;
+        Ok(block)
+    }
+
+    /// Decodes a block whose transactions were decoded before, and all of which are known.
+    ///
+    /// # Panics
+    /// If the block was not decoded before.
+    pub(crate) fn decode_again(bytes: &'a [u8]) -> Self {
+        let block = Self::decode_leaves(bytes, |_, _, _| Ok(()));
+        let block = block.expect("it was decoded before");
+        debug_assert_eq!(Self::decode(bytes).as_ref(), Ok(&block), "it was decoded before");
+        block
+    }
+
+    /// Takes a block apart. `judge` sees each transaction's index, its offset in the block, and its bytes.
+    fn decode_leaves(
+        bytes: &'a [u8],
+        mut judge: impl FnMut(u32, usize, &'a [u8]) -> Result<(), Malformed>,
+    ) -> Result<Self, MalformedBlock> {
         let mut reader = Reader::new(bytes);
         let header = Header::from_bytes(reader.array()?);
         let count = reader.count(TRANSACTION_LEN_MIN)?;
-        let mut block =
-            Self { header, leaves: Vec::with_capacity(count), unknown: None, len: bytes.len() };
+        let leaves = Vec::with_capacity(count);
+        let mut block = Self { header, leaves, unknown: None, len: bytes.len() };
         for _ in 0..count {
             let index = block.count();
             let at = |malformed| MalformedBlock { transaction: Some(index), malformed };
             let leaf = reader.prefixed(bytes.len()).map_err(at)?;
-            match Transaction::decode(leaf) {
-                Ok(_) => {}
-                Err(unknown) if unknown.fault == Fault::Unknown => {
-                    block.unknown.get_or_insert((index, unknown));
-                }
-                Err(malformed) => {
-                    let offset = reader.offset() - leaf.len() + malformed.offset;
-                    return Err(at(Malformed { offset, ..malformed }));
-                }
-            }
+            judge(index, reader.offset() - leaf.len(), leaf).map_err(at)?;
             block.leaves.push(leaf);
         }
         reader.finish()?;
         Ok(block)
-    }
-
-    /// Decodes a block that was decoded before.
-    ///
-    /// # Panics
-    /// If it was not.
-    pub(crate) fn decode_again(bytes: &'a [u8]) -> Self {
-        Self::decode(bytes).expect("it was decoded before")
     }
 
     /// The number of transactions.

@@ -64,34 +64,41 @@ impl<'a> BodyRules<'a> {
         if let Some((0, violation)) = unknown {
             return Err(violation);
         }
-        self.check_reward(block, height)?;
-        for (index, transaction) in block.transactions().skip(1) {
-            if let Some((at, violation)) = unknown
-                && at < index
-            {
-                return Err(violation);
+        let (mut reward, mut fees, mut fault) = (None, 0, None);
+        for (index, transaction) in block.transactions() {
+            fees += u128::from(transaction.fee());
+            match transaction {
+                Transaction::Reward { height, amount, .. } if index == 0 => {
+                    reward = Some((height, amount));
+                }
+                _ if fault.is_none() => {
+                    let violation = Self::check_transaction(index, &transaction).err();
+                    fault = violation.map(|violation| (index, violation));
+                }
+                _ => {}
             }
-            Self::check_transaction(index, &transaction)?;
         }
-        unknown.map_or(Ok(()), |(_, violation)| Err(violation))
+        // What a transaction of an unknown kind pays is not known.
+        let fees = unknown.is_none().then_some(fees);
+        self.check_reward(reward, height, fees)?;
+        let first = fault.into_iter().chain(unknown).min_by_key(|(index, _)| *index);
+        first.map_or(Ok(()), |(_, violation)| Err(violation))
     }
 
-    /// The first transaction is the reward, and pays no more than it may.
-    fn check_reward(&self, block: &Block<'_>, height: Option<u32>) -> Result<(), Violation> {
-        let Some((0, Transaction::Reward { height: claimed, amount, .. })) =
-            block.transactions().next()
-        else {
-            return Err(Violation::BadCbMissing);
-        };
+    /// The first transaction is the reward, and pays no more than it may. `reward` is what it says of
+    /// height and amount, and `fees` are those of all others, if they are known.
+    fn check_reward(
+        &self,
+        reward: Option<(u64, u64)>,
+        height: Option<u32>,
+        fees: Option<u128>,
+    ) -> Result<(), Violation> {
+        let (claimed, amount) = reward.ok_or(Violation::BadCbMissing)?;
         let Some(height) = height.map(u64::from) else { return Ok(()) };
         if claimed != height {
             return Err(Violation::BadCbHeight { required: height, found: claimed });
         }
-        // What a transaction of an unknown kind pays is not known either.
-        if block.unknown().is_some() {
-            return Ok(());
-        }
-        let fees: u128 = block.transactions().map(|(_, each)| u128::from(each.fee())).sum();
+        let Some(fees) = fees else { return Ok(()) };
         let most = u128::from(self.params.subsidy(height)) + fees;
         if u128::from(amount) > most {
             return Err(Violation::BadCbAmount { most, found: amount });

@@ -81,15 +81,27 @@ impl State {
     /// # Panics
     /// If the supply is not the sum of all balances, which is a fault of this program.
     pub fn apply(&mut self, block: &Block<'_>) -> Result<(), Violation> {
+        let (mut reward, mut fees) = (None, 0);
         for (index, transaction) in block.transactions() {
             if let Err(violation) = self.apply_transaction(index, &transaction) {
                 let applied = block.transactions().rev().skip_while(|(at, _)| *at >= index);
                 applied.for_each(|(_, transaction)| self.undo_transaction(&transaction));
                 return Err(violation);
             }
+            // What the state allows fits: no more than all balances.
+            fees += transaction.fee();
+            if let Transaction::Reward { to, amount, .. } = transaction {
+                reward = Some((to, amount));
+            }
         }
         // Nobody spends a reward within its own block.
-        self.reward(block);
+        if let Some((to, amount)) = reward {
+            // Fees leave the supply first, as they have left the balances: what the reward does not
+            // claim of them is burnt.
+            self.supply -= fees;
+            self.supply += amount;
+            self.credit(&to, amount);
+        }
         self.check_supply();
         Ok(())
     }
@@ -102,22 +114,12 @@ impl State {
         if let Some((_, Transaction::Reward { to, amount, .. })) = block.transactions().next() {
             self.debit(&to, amount);
             self.supply -= amount;
-            self.supply += fees(block);
+            self.supply += block.transactions().map(|(_, each)| each.fee()).sum::<u64>();
         }
         for (_, transaction) in block.transactions().rev() {
             self.undo_transaction(&transaction);
         }
         self.check_supply();
-    }
-
-    fn reward(&mut self, block: &Block<'_>) {
-        if let Some((_, Transaction::Reward { to, amount, .. })) = block.transactions().next() {
-            // Fees leave the supply first, as they have left the balances: what the reward does not
-            // claim of them is burnt.
-            self.supply -= fees(block);
-            self.supply += amount;
-            self.credit(&to, amount);
-        }
     }
 
     fn apply_transaction(
@@ -128,7 +130,9 @@ impl State {
         let Some((from, nonce)) = transaction.sender().zip(transaction.nonce()) else {
             return Ok(());
         };
-        let AccountState { balance, nonce: required } = self.account(from);
+        let sender = self.accounts.get_mut(from);
+        let AccountState { balance, nonce: required } =
+            sender.as_deref().copied().unwrap_or_default();
         // The last nonce is never used, so that a next one can always be named.
         if nonce != required || nonce == u64::MAX {
             return Err(Violation::BadTxNonce { transaction: index, required, found: nonce });
@@ -137,8 +141,12 @@ impl State {
         if needed > balance {
             return Err(Violation::BadTxBalance { transaction: index, balance, needed });
         }
-        self.debit(from, needed);
-        self.accounts.entry(*from).or_default().nonce = nonce + 1;
+        let after = AccountState { balance: balance - needed, nonce: nonce + 1 };
+        match sender {
+            Some(sender) => *sender = after,
+            None => drop(self.accounts.insert(*from, after)),
+        }
+        self.total = self.total.checked_sub(needed).expect("no more than the supply");
         if let Transaction::Transfer { to, amount, .. } = transaction {
             self.credit(to, *amount);
         }
@@ -185,9 +193,4 @@ impl State {
     fn check_supply(&self) {
         assert_eq!(self.total, self.supply, "the supply is the sum of all balances");
     }
-}
-
-/// All fees of a block that the state allows: no more than all balances, so they fit.
-fn fees(block: &Block<'_>) -> u64 {
-    block.transactions().map(|(_, transaction)| transaction.fee()).sum()
 }

@@ -171,6 +171,16 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// What is to be checked of the signature of an encoding that decodes: the sender's key, what is signed
+    /// behind the domain, and the signature. Nothing for one that has none.
+    pub(crate) fn signed_parts(encoding: &[u8]) -> Option<(&[u8; 32], &[u8], &Signature)> {
+        let [TRANSFER | RECORD, VERSION, Account::ED25519, rest @ ..] = encoding else {
+            return None;
+        };
+        let (unsigned, signature) = encoding.split_last_chunk()?;
+        Some((rest.first_chunk()?, unsigned, signature))
+    }
+
     /// The transaction id on the chain `chain_id`.
     #[must_use]
     pub fn id(&self, chain_id: &Hash256) -> Hash256 {
@@ -324,6 +334,13 @@ mod tests {
         fn transactions_come_back(transaction in transaction()) {
             let bytes = encoded(&transaction);
             prop_assert_eq!(Transaction::decode(&bytes), Ok(transaction));
+            let mut unsigned = Vec::new();
+            transaction.encode_unsigned(&mut unsigned);
+            prop_assert_eq!(Transaction::unsigned_part(&bytes), &unsigned[..]);
+            let parts = Transaction::signed_parts(&bytes);
+            let expected = transaction.sender().zip(transaction.signature());
+            let expected = expected.map(|(from, signature)| (from.key(), &unsigned[..], signature));
+            prop_assert_eq!(parts, expected);
         }
 
         #[test]

@@ -23,6 +23,12 @@ impl Messages {
         Self { bytes: Vec::new(), ends: Vec::new() }
     }
 
+    /// A batch without messages, with room for so many, of so many bytes together.
+    #[must_use]
+    pub fn with_capacity(messages: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(messages) }
+    }
+
     /// Adds a message, given in parts.
     pub fn push(&mut self, parts: &[&[u8]]) {
         for part in parts {

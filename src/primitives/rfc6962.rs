@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::Hash256;
 
-const LEAF: [u8; 1] = [0];
+/// Stands before a leaf where it is hashed (RFC 6962, section 2.1).
+pub const LEAF: [u8; 1] = [0];
 const NODE: [u8; 1] = [1];
 
 /// The hash of a leaf.

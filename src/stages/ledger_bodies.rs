@@ -1,16 +1,18 @@
 //! The stage that judges bodies by their own bytes: encoding, Merkle root, shape and signatures.
 //!
-//! Many blocks at a time: all leaves, ids and trees of a batch go to the backend together, and all
+//! Many blocks at a time: all leaves and trees of a batch go to the backend together, and all
 //! signatures into few equations. The verdict on a block is that of the block alone.
 
-use std::cell::Cell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::BuildHasher;
 use std::sync::{PoisonError, RwLock};
 
+use foldhash::quality::RandomState;
 use rayon::prelude::*;
 
 use crate::compute::Backend;
-use crate::ledger::{Block, BodyRules, MAGIC, Params, Transaction};
+use crate::ledger::{Block, BodyRules, MAGIC, Params, Signature, Transaction};
 use crate::primitives::{Hash256, HashFunction, Messages, Trees, rfc6962, sha256d};
 use crate::signature::{InvalidSignature, KeptItem, PublicKey, verify_batch_kept};
 use crate::verdict::Violation;
@@ -33,11 +35,14 @@ pub(super) struct BodyJudge<'a> {
     chain_id: Hash256,
     backend: &'a dyn Backend,
     keys: Keys,
+    /// Salted, so that nobody can prepare transactions whose hashes are equal.
+    hasher: RandomState,
 }
 
 impl<'a> BodyJudge<'a> {
     pub(super) fn new(params: &'a Params, backend: &'a dyn Backend) -> Self {
-        Self { params, chain_id: params.chain_id(), backend, keys: Keys::default() }
+        let (keys, hasher) = (Keys::default(), RandomState::default());
+        Self { params, chain_id: params.chain_id(), backend, keys, hasher }
     }
 }
 
@@ -96,14 +101,13 @@ impl BodyJudge<'_> {
     fn judge_trees(&self, open: &mut Vec<Open<'_>>, verdicts: &mut [Result<(), Violation>]) {
         let (first, repeated): (Vec<_>, Vec<_>) =
             open.drain(..).partition(|open| !open.task.body.is_repeated());
-        let digests = self.digests(&first);
-        let right =
-            first.par_iter().zip(&digests).map(|(open, digests)| self.confirm(open, digests));
+        let roots = self.roots(&first);
+        let right = first.par_iter().zip(roots).map(|(open, root)| self.confirm(open, root));
         let right: Vec<_> = right.collect();
         let was_wrong = right.iter().any(|(_, was_wrong)| *was_wrong);
         let checked: Vec<_> = if was_wrong {
             // One wrong digest makes all of the batch doubtful.
-            self.backend.was_wrong("a Merkle root or a transaction id of a body was wrong".into());
+            self.backend.was_wrong("a Merkle root of a body was wrong".into());
             first.par_iter().map(|open| self.check_on_host(open)).collect()
         } else {
             right.into_iter().map(|(verdict, _)| verdict).collect()
@@ -119,89 +123,58 @@ impl BodyJudge<'_> {
         }));
     }
 
-    /// What the backend's digests say of a block. No block is rejected on a device's word alone: then
-    /// the host computes them again, and says whether the device was wrong.
-    fn confirm(&self, open: &Open<'_>, digests: &Digests) -> (Result<(), Violation>, bool) {
-        let asked = Cell::new(false);
-        let verdict = self.check_tree(open, digests, &asked);
-        if verdict.is_ok() && !asked.get() {
-            return (verdict, false);
+    /// What the backend's root says of a block. No block is rejected on a device's word alone: then the
+    /// host computes the root again, and says whether the device was wrong.
+    fn confirm(&self, open: &Open<'_>, root: Hash256) -> (Result<(), Violation>, bool) {
+        if root == open.block.header.merkle_root() {
+            return (self.check_tree(open, root), false);
         }
-        let right = self.host_digests(open);
-        (self.check_tree(open, &right, &asked), right != *digests)
+        let right = open.block.merkle_root();
+        (self.check_tree(open, right), right != root)
     }
 
-    /// `asked` is set if the digests looked as if two ids were equal, whether or not they are.
-    fn check_tree(
-        &self,
-        open: &Open<'_>,
-        digests: &Digests,
-        asked: &Cell<bool>,
-    ) -> Result<(), Violation> {
-        BodyRules::new(self.params).check_merkle_root(&open.block, digests.root)?;
-        check_repeated_ids(&digests.ids, |index| {
-            asked.set(true);
-            self.host_id(open.block.leaves()[index as usize])
-        })
+    fn check_tree(&self, open: &Open<'_>, root: Hash256) -> Result<(), Violation> {
+        BodyRules::new(self.params).check_merkle_root(&open.block, root)?;
+        self.check_repeated_ids(&open.block)
     }
 
-    /// What the host's own digests say of a block.
+    /// What the host's own root says of a block.
     fn check_on_host(&self, open: &Open<'_>) -> Result<(), Violation> {
-        self.check_tree(open, &self.host_digests(open), &Cell::new(false))
+        self.check_tree(open, open.block.merkle_root())
     }
 
-    fn host_id(&self, leaf: &[u8]) -> Hash256 {
-        let mut message = self.domain();
-        message.extend_from_slice(unsigned(leaf));
-        sha256d(&message)
+    /// No two transactions of a block have one id.
+    fn check_repeated_ids(&self, block: &Block<'_>) -> Result<(), Violation> {
+        let unsigned: Vec<_> = block.leaves().iter().copied().map(unsigned).collect();
+        let Some((transaction, earlier)) = first_repeated(&unsigned, &self.hasher) else {
+            return Ok(());
+        };
+        let id = sha256d(&[&self.domain(), unsigned[transaction as usize]].concat());
+        Err(Violation::BadTxnsDuplicate { transaction, earlier, id })
     }
 
-    fn host_digests(&self, open: &Open<'_>) -> Digests {
-        let ids = open.block.leaves().iter().map(|leaf| self.host_id(leaf).low_u64());
-        Digests { root: open.block.merkle_root(), ids: ids.collect() }
-    }
-
-    /// Roots and ids of many blocks, from the backend.
-    fn digests(&self, open: &[Open<'_>]) -> Vec<Digests> {
+    /// Roots of many blocks, from the backend.
+    fn roots(&self, open: &[Open<'_>]) -> Vec<Hash256> {
         let leaves = || open.iter().flat_map(|open| open.block.leaves().iter().copied());
-        let count = leaves().count();
-        let domain = self.domain();
-        let mut ids = Vec::with_capacity(count);
-        self.hash_all(
-            HashFunction::Sha256d,
-            leaves(),
-            |leaf| [&domain, unsigned(leaf)],
-            |digests| ids.extend(digests.iter().map(Hash256::low_u64)),
-        );
-        let mut trees = Trees::with_capacity(count);
         let sizes = open.iter().map(|open| open.block.leaves().len());
-        self.hash_all(
-            HashFunction::Sha256,
-            leaves(),
-            |leaf| [&[0], leaf],
-            |digests| trees.extend_leaves(digests),
-        );
+        let mut trees = Trees::with_capacity(sizes.clone().sum());
+        self.hash_leaves(leaves(), |digests| trees.extend_leaves(digests));
         sizes.clone().filter(|size| *size > 0).for_each(|size| trees.close(size));
         let mut roots = vec![Hash256::ZERO; trees.len()];
         self.backend.rfc6962_roots(&trees, &mut roots);
         drop(trees);
-        let (mut roots, mut ids) = (roots.into_iter(), ids.into_iter());
-        let digests = sizes.map(|size| match size {
-            0 => Digests { root: rfc6962::root(&[]), ids: Vec::new() },
-            size => Digests {
-                root: roots.next().expect("one root per tree"),
-                ids: ids.by_ref().take(size).collect(),
-            },
+        let mut roots = roots.into_iter();
+        let roots = sizes.map(|size| match size {
+            0 => rfc6962::root(&[]),
+            _ => roots.next().expect("one root per tree"),
         });
-        digests.collect()
+        roots.collect()
     }
 
-    /// The digests of all `parts`, a stretch of them at a time, so that their copies stay small.
-    fn hash_all<'b>(
+    /// The digests of all leaves, a stretch of them at a time, so that their copies stay small.
+    fn hash_leaves<'b>(
         &self,
-        function: HashFunction,
         leaves: impl Iterator<Item = &'b [u8]>,
-        parts: impl Fn(&'b [u8]) -> [&'b [u8]; 2],
         mut take: impl FnMut(&[Hash256]),
     ) {
         let bytes_at_once = self.backend.message_bytes_at_once();
@@ -209,12 +182,12 @@ impl BodyJudge<'_> {
         let mut messages = Messages::new();
         let mut hash = |messages: &mut Messages| {
             digests.resize(messages.len(), Hash256::ZERO);
-            self.backend.hash_messages(function, messages, &mut digests);
+            self.backend.hash_messages(HashFunction::Sha256, messages, &mut digests);
             take(&digests);
             messages.clear();
         };
         for leaf in leaves {
-            messages.push(&parts(leaf));
+            messages.push(&[&rfc6962::LEAF, leaf]);
             if messages.bytes().len() >= bytes_at_once {
                 hash(&mut messages);
             }
@@ -230,11 +203,8 @@ impl BodyJudge<'_> {
     /// The first bad signature of each block.
     fn judge_signatures(&self, open: &[Open<'_>], verdicts: &mut [Result<(), Violation>]) {
         let signed = open.iter().enumerate().flat_map(|(block, open)| {
-            let transactions = open.block.transactions();
-            transactions.filter_map(move |(index, transaction)| {
-                let leaf = open.block.leaves()[index as usize];
-                Signed::new(block, index, leaf, &transaction)
-            })
+            let leaves = (0..).zip(open.block.leaves());
+            leaves.filter_map(move |(index, leaf)| Signed::new(block, index, leaf))
         });
         let mut signed = signed.fuse();
         let mut len = SIGNATURES_MAX;
@@ -268,32 +238,37 @@ impl BodyJudge<'_> {
 
     /// The first bad one of some signatures.
     fn first_bad(&self, signed: &[Signed<'_>]) -> Option<(usize, InvalidSignature)> {
-        let mut messages = Messages::new();
+        let mut numbers = HashMap::<_, _, RandomState>::default();
+        let mut keys = Vec::new();
+        let number = signed.iter().map(|signed| {
+            *numbers.entry(signed.key).or_insert_with(|| {
+                keys.push(signed.key);
+                keys.len() - 1
+            })
+        });
+        let number: Vec<_> = number.collect();
+        let keys = self.keys.decode(&keys);
         let domain = self.domain();
-        let mut bad_key = None;
-        let mut keys = Vec::with_capacity(signed.len());
-        let decoded = self.keys.decode(signed.iter().map(|signed| &signed.key));
-        for (at, (signed, key)) in signed.iter().zip(decoded).enumerate() {
-            match key {
-                Ok(key) => keys.push(key),
+        let bytes = signed.iter().map(|signed| domain.len() + signed.unsigned.len()).sum();
+        let mut messages = Messages::with_capacity(signed.len(), bytes);
+        let (mut good, mut bad_key) = (Vec::with_capacity(signed.len()), None);
+        for (at, (signed, number)) in signed.iter().zip(number).enumerate() {
+            match &keys[number] {
+                Ok(key) => good.push(key),
                 Err(fault) => {
-                    bad_key = Some((at, fault));
+                    bad_key = Some((at, *fault));
                     break;
                 }
             }
             messages.push(&[&domain, signed.unsigned]);
         }
-        let items: Vec<_> = keys
-            .iter()
-            .zip(signed)
-            .enumerate()
-            .map(|(at, (key, signed))| KeptItem {
-                key,
-                message: messages.get(at),
-                signature: &signed.signature,
-            })
-            .collect();
-        match verify_batch_kept(&items) {
+        let items = good.into_iter().zip(signed).zip(messages.iter());
+        let items = items.map(|((key, signed), message)| KeptItem {
+            key,
+            message,
+            signature: signed.signature,
+        });
+        match verify_batch_kept(&items.collect::<Vec<_>>()) {
             Err(bad) => Some((bad.index, bad.fault)),
             Ok(()) => bad_key,
         }
@@ -308,35 +283,21 @@ struct Open<'a> {
     block: Block<'a>,
 }
 
-/// What is hashed of a body.
-#[derive(PartialEq, Eq)]
-struct Digests {
-    root: Hash256,
-    /// A part of each transaction's id: a block can have a million of them.
-    ids: Vec<u64>,
-}
-
 /// A signature to judge.
 struct Signed<'a> {
     /// The number of its block among the open ones.
     block: usize,
     /// The transaction's index in the block.
     index: u32,
-    key: [u8; 32],
+    key: &'a [u8; 32],
     unsigned: &'a [u8],
-    signature: [u8; 64],
+    signature: &'a Signature,
 }
 
 impl<'a> Signed<'a> {
-    fn new(
-        block: usize,
-        index: u32,
-        leaf: &'a [u8],
-        transaction: &Transaction<'a>,
-    ) -> Option<Self> {
-        let (sender, signature) = transaction.sender().zip(transaction.signature())?;
-        let (key, signature) = (*sender.key(), *signature);
-        Some(Self { block, index, key, unsigned: unsigned(leaf), signature })
+    fn new(block: usize, index: u32, leaf: &'a [u8]) -> Option<Self> {
+        let (key, unsigned, signature) = Transaction::signed_parts(leaf)?;
+        Some(Self { block, index, key, unsigned, signature })
     }
 }
 
@@ -351,31 +312,30 @@ fn keep(verdict: Result<(), Violation>, place: &mut Result<(), Violation>) -> bo
     verdict.is_ok()
 }
 
-/// No two transactions of a block have one id. `low` is a part of each id; `id` gives the whole, right
-/// one.
-fn check_repeated_ids(low: &[u64], id: impl Fn(u32) -> Hash256) -> Result<(), Violation> {
-    // In order, equal ids become neighbours. Few blocks have equal parts by chance.
-    let mut sorted: Vec<_> = low.iter().copied().zip(0u32..).collect();
+/// The first of some byte strings that equals an earlier one, and which one.
+///
+/// Two transactions have one id if all but their signatures are equal, so there is no need to hash them
+/// as ids are hashed.
+fn first_repeated<H: BuildHasher>(strings: &[&[u8]], hasher: &H) -> Option<(u32, u32)> {
+    // In order, equal hashes become neighbours. Few are equal by chance, and nobody can choose which.
+    let mut sorted: Vec<_> =
+        strings.iter().map(|string| hasher.hash_one(string)).zip(0u32..).collect();
     sorted.sort_unstable();
-    let mut first: Option<(u32, u32, Hash256)> = None;
+    let mut first = None;
     for run in sorted.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
-        let mut seen: HashMap<Hash256, u32> = HashMap::new();
+        let mut seen = HashMap::<_, _, RandomState>::default();
         for &(_, index) in run {
-            if first.is_some_and(|(lowest, ..)| lowest < index) {
-                break;
-            }
-            let id = id(index);
-            match seen.get(&id) {
-                Some(&earlier) => first = Some((index, earlier, id)),
-                None => {
-                    seen.insert(id, index);
+            match seen.entry(strings[index as usize]) {
+                Entry::Vacant(place) => drop(place.insert(index)),
+                Entry::Occupied(earlier) => {
+                    let repeated = (index, *earlier.get());
+                    first = Some(first.map_or(repeated, |first| repeated.min(first)));
+                    break;
                 }
             }
         }
     }
-    first.map_or(Ok(()), |(transaction, earlier, id)| {
-        Err(Violation::BadTxnsDuplicate { transaction, earlier, id })
-    })
+    first
 }
 
 /// Keys of accounts, decoded once and kept, as many as memory allows. All batches share them.
@@ -385,33 +345,30 @@ struct Keys {
 }
 
 type DecodedKey = Result<PublicKey, InvalidSignature>;
-type KnownKeys = HashMap<[u8; 32], DecodedKey, foldhash::quality::RandomState>;
+type KnownKeys = HashMap<[u8; 32], DecodedKey, RandomState>;
 
 impl Keys {
-    /// The keys, in order.
-    fn decode<'a>(&self, keys: impl Iterator<Item = &'a [u8; 32]> + Clone) -> Vec<DecodedKey> {
-        self.learn(keys.clone());
+    /// Some keys, all different, in order.
+    fn decode(&self, keys: &[&[u8; 32]]) -> Vec<DecodedKey> {
+        self.learn(keys);
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         // Another batch may have needed the room meanwhile.
         let decode = |key| known.get(key).copied().unwrap_or_else(|| PublicKey::from_bytes(key));
-        keys.map(decode).collect()
+        keys.iter().copied().map(decode).collect()
     }
 
     /// Decodes those that are not known. The lock is held for as long as it takes to look, and to add.
-    fn learn<'a>(&self, keys: impl Iterator<Item = &'a [u8; 32]>) {
+    fn learn(&self, keys: &[&[u8; 32]]) {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut new: Vec<_> = keys.filter(|key| !known.contains_key(*key)).collect();
+        let new = keys.iter().filter(|key| !known.contains_key(**key)).map(|key| **key);
+        let new: Vec<_> = new.collect();
         drop(known);
         if new.is_empty() {
             return;
         }
-        new.sort_unstable();
-        new.dedup();
-        let decoded = new.par_chunks(KEYS_TOGETHER).flat_map_iter(|keys| {
-            let keys: Vec<_> = keys.iter().map(|key| **key).collect();
-            let decoded = PublicKey::from_many(&keys);
-            keys.into_iter().zip(decoded)
-        });
+        let decoded = new
+            .par_chunks(KEYS_TOGETHER)
+            .flat_map_iter(|keys| keys.iter().copied().zip(PublicKey::from_many(keys)));
         let decoded: Vec<_> = decoded.collect();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() + new.len() > KEYS_MAX {
@@ -419,5 +376,38 @@ impl Keys {
             known.clear();
         }
         known.extend(decoded);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasherDefault, Hasher};
+
+    use super::*;
+
+    #[test]
+    fn the_first_repetition_is_found() {
+        /// For which all strings are equal.
+        #[derive(Default)]
+        struct Blind;
+        impl Hasher for Blind {
+            fn finish(&self) -> u64 {
+                0
+            }
+            fn write(&mut self, _: &[u8]) {}
+        }
+        let first = |strings: &[&str]| {
+            let strings: Vec<_> = strings.iter().map(|string| string.as_bytes()).collect();
+            let found = first_repeated(&strings, &RandomState::default());
+            let blind = BuildHasherDefault::default();
+            assert_eq!(found, first_repeated::<BuildHasherDefault<Blind>>(&strings, &blind));
+            found
+        };
+        assert_eq!(first(&[]), None);
+        assert_eq!(first(&["a", "b", "", "c"]), None);
+        assert_eq!(first(&["a", "b", "a"]), Some((2, 0)));
+        assert_eq!(first(&["a", "b", "c", "c", "b", "a"]), Some((3, 2)));
+        assert_eq!(first(&["a", "b", "b", "b", "a", "a"]), Some((2, 1)));
+        assert_eq!(first(&["b", "a", "x", "b", "a", "x"]), Some((3, 0)));
     }
 }
