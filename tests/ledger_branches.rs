@@ -908,7 +908,7 @@ fn write(
 fn ways() -> Vec<Way> {
     let mut ways = Vec::new();
     for batch in [1, 7, 100_000] {
-        for threads in [1, 2] {
+        for threads in [1, 2, 5] {
             for overlap in [false, true] {
                 ways.push(Way { reference: threads == 1, batch, threads, overlap });
             }

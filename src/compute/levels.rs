@@ -7,6 +7,9 @@ use crate::primitives::{Hash256, Trees};
 
 use super::tree_shape::TreeShape;
 
+/// The nodes from which on a level fills the lanes by itself.
+const ALONE_MIN: usize = 64;
+
 /// The roots of some trees of a batch, in order. `hash` turns a level of pairs into their parents, in
 /// the shape that is given.
 ///
@@ -20,12 +23,13 @@ pub(super) fn roots(
     hash: impl Fn(&[Hash256], &mut [Hash256]),
 ) {
     assert_eq!(which.len(), roots.len(), "one root per tree");
-    let leaves = which.clone().map(|tree| trees.get(tree).len() + 1).sum();
-    let mut level = Vec::with_capacity(leaves);
+    let mut level = Vec::new();
     let mut open = Vec::with_capacity(roots.len());
+    let mut buffers = [Vec::new(), Vec::new()];
     for ((tree, leaves), root) in which.map(|tree| trees.get(tree)).enumerate().zip(&mut *roots) {
         let mut tree = Open { tree, pairs: 0, risen: None };
-        match tree.lay(shape, leaves, &mut level) {
+        let nodes = tree.climb(shape, leaves, &mut buffers, &hash);
+        match tree.lay(shape, nodes, &mut level) {
             Some(found) => *root = found,
             None => open.push(tree),
         }
@@ -59,6 +63,51 @@ struct Open {
 }
 
 impl Open {
+    /// Hashes level by level, as long as they are large: without a copy to lay them beside others. Gives the
+    /// first level that is small.
+    fn climb<'a>(
+        &mut self,
+        shape: TreeShape,
+        leaves: &'a [Hash256],
+        [here, above]: &'a mut [Vec<Hash256>; 2],
+        hash: impl Fn(&[Hash256], &mut [Hash256]),
+    ) -> &'a [Hash256] {
+        if leaves.len() < ALONE_MIN {
+            return leaves;
+        }
+        self.rise(shape, leaves, here, &hash);
+        while here.len() >= ALONE_MIN {
+            self.rise(shape, here, above, &hash);
+            std::mem::swap(here, above);
+        }
+        here
+    }
+
+    /// Hashes a level into the one above it.
+    fn rise(
+        &mut self,
+        shape: TreeShape,
+        nodes: &[Hash256],
+        above: &mut Vec<Hash256>,
+        hash: impl Fn(&[Hash256], &mut [Hash256]),
+    ) {
+        let (pairs, odd) = nodes.as_chunks::<2>();
+        above.resize(pairs.len(), Hash256::ZERO);
+        hash(pairs.as_flattened(), above);
+        let [last] = odd else { return };
+        let right = match shape {
+            TreeShape::Bitcoin => Some(*last),
+            TreeShape::Rfc6962 => self.risen.take(),
+        };
+        match right {
+            Some(right) => {
+                above.push(Hash256::ZERO);
+                hash(&[*last, right], &mut above[pairs.len()..]);
+            }
+            None => self.risen = Some(*last),
+        }
+    }
+
     /// Lays out a level in pairs, behind those of other trees. Gives the root if that is all there is.
     fn lay(
         &mut self,

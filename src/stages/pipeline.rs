@@ -21,7 +21,8 @@ pub(super) struct Overlap {
 }
 
 /// Runs `read`, `work` and `take` until one of them ends: `read` by giving nothing, `take` by saying
-/// that nothing more is needed, or by failing. `work` is told which worker it is. `busy` counts the time of each, of all workers together.
+/// that nothing more is needed, or by failing. `work` is told which worker it is. `busy` counts the
+/// time of each, of all workers together.
 ///
 /// `take` runs on this thread and sees the results in the order in which they were read.
 pub(super) fn run<A: Send, B: Send>(
