@@ -122,8 +122,8 @@ impl Cpu {
         mut tasks: Vec<Task<'a>>,
         work: impl Fn(Range<usize>, &'a mut [Hash256]) + Sync,
     ) {
-        // Handing over a single task costs more than a small one takes.
-        if tasks.len() == 1 && self.is_alone() {
+        // Handing over a single task, or none, costs more than a small one takes.
+        if tasks.len() <= 1 && self.is_alone() {
             tasks.drain(..).for_each(|(which, places)| work(which, places));
         } else {
             self.pool.install(|| {

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::ops::Range;
 
-use rayon::iter::Either;
 use rayon::prelude::*;
 
 use crate::bitcoin::{Block, BlockContext, BodyRules, HeaderRules, Packer, Params, Transaction};
@@ -132,18 +131,22 @@ impl BodyJudge<'_> {
         verdicts: &mut Vec<Result<(), Violation>>,
     ) {
         let rules = BodyRules::new(self.params);
-        let unknown = bodies.par_iter().map(given).enumerate();
-        let unknown = unknown.filter(|(_, given)| !given.is_sound);
-        let (open, malformed): (Vec<_>, Vec<_>) =
-            unknown.partition_map(|(index, given)| match rules.parse(given.bytes) {
-                Ok(block) => Either::Left(self.open(index, &given, block)),
-                Err(violation) => Either::Right((index, violation)),
-            });
+        let parse = |(index, body)| {
+            let given = given(body);
+            let parsed = (!given.is_sound).then(|| rules.parse(given.bytes))?;
+            Some(parsed.map(|block| self.open(index, &given, block)))
+        };
+        let parsed: Vec<_> = bodies.par_iter().enumerate().map(parse).collect();
         let first = verdicts.len();
         verdicts.resize(first + bodies.len(), Ok(()));
         let verdicts = &mut verdicts[first..];
-        for (index, violation) in malformed {
-            verdicts[index] = Err(violation);
+        let mut open = Vec::with_capacity(bodies.len());
+        for (verdict, parsed) in verdicts.iter_mut().zip(&parsed) {
+            match parsed {
+                None => {}
+                Some(Ok(block)) => open.push(block),
+                Some(Err(violation)) => *verdict = Err(*violation),
+            }
         }
         self.judge_open(&open, verdicts);
     }
@@ -158,8 +161,8 @@ impl BodyJudge<'_> {
     }
 
     /// Puts the verdict on each open body that is not sound to its place in the batch.
-    fn judge_open(&self, open: &[Open<'_>], verdicts: &mut [Result<(), Violation>]) {
-        let hashed = self.digests(open.iter().filter(|open| !open.on_host));
+    fn judge_open(&self, open: &[&Open<'_>], verdicts: &mut [Result<(), Violation>]) {
+        let hashed = self.digests(open.iter().copied().filter(|open| !open.on_host));
         let mut places = hashed.places.iter();
         let places: Vec<_> =
             open.iter().map(|open| if open.on_host { None } else { places.next() }).collect();
