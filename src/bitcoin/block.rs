@@ -105,10 +105,7 @@ impl<'a> Block<'a> {
     /// # Errors
     /// The first byte that is wrong; [`Fault::Truncated`] if the block goes on behind the bytes.
     pub fn encoded_len_of(bytes: &[u8]) -> Result<usize, MalformedBlock> {
-        let mut reader = Reader::new(bytes);
-        reader.take(Header::LEN)?;
-        read_transactions(&mut reader, |_, _| {})?;
-        Ok(reader.offset())
+        BlockEnd::default().find(bytes)
     }
 
     /// The transactions.
@@ -134,6 +131,39 @@ impl<'a> Block<'a> {
     }
 }
 
+/// Where a block ends, for those who have only a part of it at first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockEnd {
+    /// The bytes that are parsed: header, count and whole transactions.
+    parsed: usize,
+    /// The number of transactions, and of those that are parsed.
+    transactions: Option<(usize, usize)>,
+}
+
+impl BlockEnd {
+    /// The length of the block that `bytes` begin with, whatever follows it. With more bytes of the same
+    /// block it goes on where it came to before.
+    ///
+    /// # Errors
+    /// As [`Block::encoded_len_of`].
+    pub fn find(&mut self, bytes: &[u8]) -> Result<usize, MalformedBlock> {
+        let mut reader = Reader::new(bytes);
+        reader.take(self.parsed)?;
+        let (count, first) = match self.transactions {
+            Some(known) => known,
+            None => {
+                reader.take(Header::LEN)?;
+                (reader.compact_size()?, 0)
+            }
+        };
+        for index in first..count {
+            (self.parsed, self.transactions) = (reader.offset(), Some((count, index)));
+            read_transaction(&mut reader, index)?;
+        }
+        Ok(reader.offset())
+    }
+}
+
 /// Reads the transactions of a block and gives each to `take`, with how many there are.
 fn read_transactions<'a>(
     reader: &mut Reader<'a>,
@@ -141,13 +171,17 @@ fn read_transactions<'a>(
 ) -> Result<(), MalformedBlock> {
     let count = reader.compact_size()?;
     for index in 0..count {
-        let transaction = Transaction::read(reader).map_err(|malformed| MalformedBlock {
-            transaction: u32::try_from(index).ok(),
-            malformed,
-        })?;
-        take(count, transaction);
+        take(count, read_transaction(reader, index)?);
     }
     Ok(())
+}
+
+fn read_transaction<'a>(
+    reader: &mut Reader<'a>,
+    index: usize,
+) -> Result<Transaction<'a>, MalformedBlock> {
+    let transaction = u32::try_from(index).ok();
+    Transaction::read(reader).map_err(|malformed| MalformedBlock { transaction, malformed })
 }
 
 impl<'a> Transaction<'a> {

@@ -10,7 +10,7 @@ mod params;
 mod recognise;
 mod sigops;
 
-pub use block::{Block, Input, Output, Transaction};
+pub use block::{Block, BlockEnd, Input, Output, Transaction};
 pub use body_rules::{
     BLOCK_WEIGHT_MAX, BlockContext, BodyRules, LOCK_TIME_THRESHOLD, MONEY_MAX, SIGOPS_COST_MAX,
     WITNESS_SCALE, check_transaction, claimed_height,

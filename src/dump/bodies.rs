@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
-use crate::bitcoin::Block;
+use crate::bitcoin::BlockEnd;
 use crate::error::{Error, Place};
 use crate::ledger::RecordHead;
 use crate::primitives::Header;
@@ -68,7 +69,7 @@ impl Sources {
     /// The bodies in these files.
     pub(super) fn bodies(mut self, table: FileTable) -> Bodies {
         self.0.resize_with(table.entries.len(), || Source::Unread);
-        Bodies { table, sources: self.0 }
+        Bodies { table, sources: self.0, spare: Spare::default() }
     }
 }
 
@@ -77,6 +78,7 @@ impl Sources {
 pub struct Bodies {
     table: FileTable,
     sources: Vec<Source>,
+    spare: Spare,
 }
 
 impl Bodies {
@@ -84,6 +86,48 @@ impl Bodies {
     #[must_use]
     pub const fn reader(&self) -> BodyReader<'_> {
         BodyReader { bodies: self, open: None, buffer: Vec::new(), buffer_at: 0 }
+    }
+
+    /// Takes back the memory of a body that nobody needs any more.
+    pub fn give_back(&self, body: Vec<u8>) {
+        self.spare.put(body);
+    }
+}
+
+/// Memory of large bodies for those that are read next: what goes back to the operating system comes from
+/// there as pages of zeros, one fault for each.
+#[derive(Debug, Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    /// The least bytes that are worth it.
+    const LEN_MIN: usize = 64 << 10;
+
+    /// The most bytes that are kept.
+    const BYTES_MAX: usize = 16 << 20;
+
+    fn put(&self, body: Vec<u8>) {
+        if body.capacity() < Self::LEN_MIN {
+            return;
+        }
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept: usize = spare.iter().map(Vec::capacity).sum();
+        if kept + body.capacity() <= Self::BYTES_MAX {
+            spare.push(body);
+        }
+    }
+
+    /// `len` bytes, whatever they are.
+    fn take(&self, len: usize) -> Vec<u8> {
+        if len < Self::LEN_MIN {
+            return vec![0; len];
+        }
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // One that is too small would be copied for nothing; the next body may be somewhat larger.
+        let spare = spare.filter(|bytes| bytes.capacity() >= len);
+        let mut bytes = spare.unwrap_or_else(|| Vec::with_capacity(len + len / 4));
+        bytes.resize(len, 0);
+        bytes
     }
 }
 
@@ -160,14 +204,15 @@ impl BodyReader<'_> {
         is_claimed: bool,
     ) -> io::Result<Vec<u8>> {
         // A length may lie: the few bytes of most blocks are enough to tell.
+        let mut end = BlockEnd::default();
         let ahead = self.up_to(offset, len.min(READ_AHEAD))?;
-        if let Ok(end) = Block::encoded_len_of(ahead) {
+        if let Ok(end) = end.find(ahead) {
             return Ok(ahead[..end].to_vec());
         }
-        let mut block = vec![0; len];
-        let read = self.read_range(offset, &mut block)?;
+        let mut block = self.bodies.spare.take(len);
+        let read = self.read_behind(offset, &mut block)?;
         block.truncate(read);
-        match Block::encoded_len_of(&block) {
+        match end.find(&block) {
             Ok(end) => block.truncate(end),
             Err(_) if read < Header::LEN || is_claimed && read < len => return Err(changed()),
             Err(_) => {}
@@ -187,14 +232,19 @@ impl BodyReader<'_> {
             let bytes = self.up_to(start, len)?;
             return if bytes.len() == len { Ok(bytes.to_vec()) } else { Err(changed()) };
         }
-        // What was read ahead is its beginning, and the rest does not go through the buffer.
-        let mut bytes = vec![0; len];
+        let mut bytes = self.bodies.spare.take(len);
+        let read = self.read_behind(start, &mut bytes)?;
+        if read == len { Ok(bytes) } else { Err(changed()) }
+    }
+
+    /// Fills `bytes` from `start` on as far as the open file goes. What was read ahead is the beginning, and
+    /// the rest does not go through the buffer.
+    fn read_behind(&self, start: u64, bytes: &mut [u8]) -> io::Result<usize> {
         let ahead = start.checked_sub(self.buffer_at).and_then(|at| usize::try_from(at).ok());
         let ahead = ahead.and_then(|at| self.buffer.get(at..)).unwrap_or_default();
-        let known = ahead.len().min(len);
-        bytes[..known].copy_from_slice(&ahead[..known]);
-        let read = known + self.read_range(start + known as u64, &mut bytes[known..])?;
-        if read == len { Ok(bytes) } else { Err(changed()) }
+        let (known, rest) = bytes.split_at_mut(ahead.len().min(bytes.len()));
+        known.copy_from_slice(&ahead[..known.len()]);
+        Ok(known.len() + self.read_range(start + known.len() as u64, rest)?)
     }
 
     /// Up to `len` bytes of the open file from `start` on, at most [`READ_AHEAD`]; fewer at its end alone.

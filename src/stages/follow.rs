@@ -232,7 +232,9 @@ impl<F: Family> Follower<'_, '_, F> {
         while let Some(JudgedBody { body, bytes, packed, verdict }) = candidate.take() {
             self.tree.judged(&body, verdict);
             if verdict.is_ok() {
-                return self.apply(&body, &bytes, packed.as_deref());
+                let applied = self.apply(&body, &bytes, packed.as_deref());
+                self.bodies.give_back(bytes);
+                return applied;
             }
             // A header may have another body that fits it; nearly none has.
             candidate = self.other_body(block, &mut reader)?;
@@ -301,6 +303,7 @@ impl<F: Family> Follower<'_, '_, F> {
         for segment in rest.chunks(SEGMENT) {
             self.judge_bodies(segment, false, |judge, judged| {
                 judge.tree.judged(&judged.body, judged.verdict);
+                judge.bodies.give_back(judged.bytes);
                 Ok(true)
             })?;
         }
