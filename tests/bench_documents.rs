@@ -384,6 +384,12 @@ fn check_schema(document: &Value) {
 }
 
 fn check_result(suite: &Value, result: &Value) {
+    let is_timed = match (&result["backend"], &result["software"]) {
+        // Mesa's driver can tell where its time goes; not every other can.
+        (backend, software) if backend == "gpu" && *software == true => true,
+        _ => result["device_s"].is_object(),
+    };
+    assert!(!is_timed || result["backend"] == "gpu", "{result}");
     has_keys(
         result,
         &[
@@ -397,11 +403,18 @@ fn check_result(suite: &Value, result: &Value) {
             ("runs", "number"),
             ("speedup_vs_cpu", "number"),
             ("busy_s", if suite["name"] == "validate" { "object" } else { "null" }),
+            ("device_s", if is_timed { "object" } else { "null" }),
         ],
     );
     if suite["name"] == "validate" {
         let stages = ["read", "hash", "bodies", "connect"].map(|stage| (stage, "number"));
         has_keys(&result["busy_s"], &stages);
+    }
+    if is_timed {
+        let parts = ["upload", "kernel", "read_back", "host"];
+        has_keys(&result["device_s"], &parts.map(|part| (part, "number")));
+        let part = |name: &str| result["device_s"][name].as_f64().expect("a number");
+        assert!(parts.iter().all(|name| part(name) >= 0.0) && part("kernel") > 0.0, "{result}");
     }
     let number = |key: &str| result[key].as_f64().expect("a number");
     assert!(number("rate_slowest") > 0.0 && number("rate_slowest") <= number("rate"));
@@ -485,4 +498,32 @@ fn suites_can_be_chosen_and_come_in_their_usual_order() {
 
 fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).expect("a folder").next().is_none()
+}
+
+#[test]
+fn a_device_says_where_its_time_goes() {
+    if !common::software_adapter_is_there() {
+        return;
+    }
+    let (folder, _) = written(&[]);
+    let ran = bench(
+        &folder,
+        &["--quick", "--suite", "headers", "--device", "software", "--format", "json"],
+    );
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let document: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    check_schema(&document);
+    let results = document["suites"][0]["results"].as_array().expect("results");
+    let device = results.iter().find(|result| result["backend"] == "gpu").expect("the device");
+    let parts = ["upload", "kernel", "read_back", "host"];
+    let sum: f64 = parts.iter().filter_map(|part| device["device_s"][part].as_f64()).sum();
+    // They are those of one run, neither of none nor of several.
+    let run = |rate: &str| 16_384.0 / device[rate].as_f64().expect("a rate");
+    assert!(sum > 0.9 * run("rate_fastest") && sum < 1.1 * run("rate_slowest"), "{device}");
+    std::fs::write(folder.path().join("0.json"), ran.stdout).expect("a file");
+    let ran = bench(&folder, &["--results", "0.json", "--html", "0.html"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("kernel") && ran.stdout.contains("read-back"), "{}", ran.stdout);
+    let page = std::fs::read_to_string(folder.path().join("0.html")).expect("a page");
+    assert!(page.contains("<li class='bodies'>kernel</li>"));
 }

@@ -83,6 +83,11 @@ pub trait Backend: Send + Sync {
     #[cfg(feature = "mine")]
     fn search_span(&self) -> u32;
 
+    /// As [`super::Device::take_times`], of the device behind it; `None` if there is none.
+    fn take_device_times(&self) -> Option<super::DeviceTimes> {
+        None
+    }
+
     /// What happened so far that a report should mention.
     fn tally(&self) -> Tally {
         Tally::default()

@@ -4,6 +4,8 @@
 //! the host expects, and whatever it returns is checked by [`super::Guarded`].
 
 use std::fmt;
+use std::ops::AddAssign;
+use std::time::Duration;
 
 #[cfg(feature = "mine")]
 use crate::primitives::Target;
@@ -84,6 +86,12 @@ pub trait Device: Send {
         self.finish_search()
     }
 
+    /// How long the parts of all work took that was finished since the last call; the first call begins to
+    /// note it. `None` if the device cannot tell.
+    fn take_times(&mut self) -> Option<DeviceTimes> {
+        None
+    }
+
     /// Opens the same device anew after an error.
     ///
     /// # Errors
@@ -152,6 +160,25 @@ pub struct DispatchLimits {
     pub longest_message: usize,
     /// Nonces in one call of [`Device::start_search`]; a multiple of the group size.
     pub nonces: u32,
+}
+
+/// How long the parts of a device's work took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceTimes {
+    /// Until the work lay in the device's memory: the host's copy, and the device's.
+    pub upload: Duration,
+    /// Kernels alone.
+    pub kernel: Duration,
+    /// Until the result lay in the host's memory, likewise.
+    pub read_back: Duration,
+}
+
+impl AddAssign for DeviceTimes {
+    fn add_assign(&mut self, other: Self) {
+        self.upload += other.upload;
+        self.kernel += other.kernel;
+        self.read_back += other.read_back;
+    }
 }
 
 /// Why a device did not answer.

@@ -35,8 +35,8 @@ use super::guarded_digests::{HeaderIds, MessageDigests, Roots};
 use super::guarded_search::{DISPATCHES_PER_CALL, NONCES_AT_FIRST};
 use super::tree_shape::TreeShape;
 use super::{
-    Backend, Cpu, Device, DeviceError, DeviceInfo, DispatchLimits, SelfTestFailure, Tally,
-    self_test,
+    Backend, Cpu, Device, DeviceError, DeviceInfo, DeviceTimes, DispatchLimits, SelfTestFailure,
+    Tally, self_test,
 };
 
 /// The share of a device's results that the CPU computes again.
@@ -261,6 +261,10 @@ impl Backend for Guarded {
     #[cfg(feature = "mine")]
     fn search_span(&self) -> u32 {
         self.nonces_per_dispatch().saturating_mul(DISPATCHES_PER_CALL)
+    }
+
+    fn take_device_times(&self) -> Option<DeviceTimes> {
+        self.state().device.as_deref_mut()?.take_times()
     }
 
     fn tally(&self) -> Tally {

@@ -28,7 +28,7 @@ mod tree_shape;
 
 pub use backend::{Backend, Tally};
 pub use cpu::Cpu;
-pub use device::{Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits};
+pub use device::{Device, DeviceError, DeviceInfo, DeviceTimes, DeviceType, DispatchLimits};
 #[cfg(feature = "mine")]
 pub use device::{
     HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SEARCHES_AT_ONCE, SearchDispatch, SearchResult,

@@ -88,6 +88,18 @@ pub(super) struct ResultEntry {
     pub(super) speedup_vs_cpu: Option<f64>,
     #[serde(default)]
     pub(super) busy_s: Option<BusyEntry>,
+    #[serde(default)]
+    pub(super) device_s: Option<DeviceEntry>,
+}
+
+/// How long the parts of a device's work took in the last run, in seconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct DeviceEntry {
+    pub(super) upload: f64,
+    pub(super) kernel: f64,
+    pub(super) read_back: f64,
+    /// What the host did besides, and waited for.
+    pub(super) host: f64,
 }
 
 /// How long each stage was busy in the last run, in seconds.

@@ -32,6 +32,7 @@ fn write_page(out: &mut String, document: &Document) -> std::fmt::Result {
     write_jobs(out, document)?;
     write_batches(out, document)?;
     write_stages(out, document)?;
+    write_device_parts(out, document)?;
     if let Some(comparison) = &document.comparison {
         write_comparison(out, comparison)?;
     }
@@ -169,34 +170,69 @@ fn lines_of(sizes: &[&SuiteEntry]) -> Vec<Line> {
 
 /// Where the time goes, for work that has several stages.
 fn write_stages(out: &mut String, document: &Document) -> std::fmt::Result {
-    let staged = || {
-        let results = document.results();
-        results.filter_map(|(suite, result)| result.busy_s.map(|busy| (suite, result, busy)))
-    };
-    if staged().next().is_none() {
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "<h2>Where the time goes</h2><p>How long each stage of a validation was busy, as shares of the \
-         sum; with several threads stages overlap.</p><ul class='legend'>\
-         <li class='read'>read</li><li class='hash'>hash headers</li>\
-         <li class='bodies'>judge bodies</li><li class='connect'>connect</li></ul><div class='cards'>"
-    )?;
-    for (suite, result, busy) in staged() {
+    let stages = |result: &ResultEntry| {
+        let busy = result.busy_s?;
         let part = |class, name, value| Part { class, name, value };
-        let parts = [
+        Some(vec![
             part("read", "read", busy.read),
             part("hash", "hash headers", busy.hash),
             part("bodies", "judge bodies", busy.bodies),
             part("connect", "connect", busy.connect),
-        ];
+        ])
+    };
+    write_parts(
+        out,
+        document,
+        "How long each stage of a validation was busy, as shares of the sum; with several threads stages \
+         overlap.",
+        stages,
+    )
+}
+
+/// Where the time of devices goes.
+fn write_device_parts(out: &mut String, document: &Document) -> std::fmt::Result {
+    let parts = |result: &ResultEntry| {
+        let times = result.device_s?;
+        let part = |class, name, value| Part { class, name, value };
+        Some(vec![
+            part("read", "upload", times.upload),
+            part("bodies", "kernel", times.kernel),
+            part("connect", "read back", times.read_back),
+            part("hash", "host", times.host),
+        ])
+    };
+    write_parts(
+        out,
+        document,
+        "How long each part of a device's work took; the host mixes in work whose answers it knows, \
+         compares, and waits.",
+        parts,
+    )
+}
+
+/// A bar for each result that has parts.
+fn write_parts(
+    out: &mut String,
+    document: &Document,
+    what: &str,
+    parts: impl Fn(&ResultEntry) -> Option<Vec<Part>>,
+) -> std::fmt::Result {
+    let bars =
+        document.results().filter_map(|(suite, result)| Some((suite, result, parts(result)?)));
+    let bars: Vec<_> = bars.collect();
+    let Some((_, _, first)) = bars.first() else { return Ok(()) };
+    writeln!(out, "<h2>Where the time goes</h2><p>{what}</p><ul class='legend'>")?;
+    for Part { class, name, .. } in first {
+        writeln!(out, "<li class='{class}'>{name}</li>")?;
+    }
+    writeln!(out, "</ul><div class='cards'>")?;
+    for (suite, result, parts) in &bars {
         writeln!(
             out,
             "<figure><figcaption><b>{}</b> <span>{}</span></figcaption>{}</figure>",
             escaped(&suite.title()),
             escaped(&short(result)),
-            stacked(&format!("stages of {}, {}", suite.title(), result.title()), &parts)
+            stacked(&format!("parts of {}, {}", suite.title(), result.title()), parts)
         )?;
     }
     writeln!(out, "</div>")

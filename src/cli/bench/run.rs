@@ -1,16 +1,17 @@
 //! Measuring: every suite that was asked for, on everything that can compute here.
 
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 use crate::bench::{Append, AppendFault, Case, Contestant, Measurement, Pace, Suite, measure};
 use crate::cli::args::{BenchArgs, SuiteName};
 use crate::cli::output::{self, Format, grouped, scaled};
 use crate::compute::select::{Job, Wish, gpu_ids, select};
-use crate::compute::{CrossCheck, Reference};
+use crate::compute::{CrossCheck, DeviceTimes, Reference};
 use crate::error::Error;
 use crate::stages::Busy;
 
-use super::document::{BusyEntry, ResultEntry, SuiteEntry};
+use super::document::{BusyEntry, DeviceEntry, ResultEntry, SuiteEntry};
 
 /// The name of the plain writes beside a chain file.
 const PLAIN: &str = "plain";
@@ -117,9 +118,13 @@ fn backends(
             disagreed.push(difference.to_string());
             continue;
         }
-        let mut busy = None;
+        let (mut busy, mut parts) = (None, None);
+        backend.take_device_times();
         let time = measure(pace, || {
+            let start = Instant::now();
             busy = case.run(contestant)?;
+            parts =
+                backend.take_device_times().map(|times| DeviceEntry::of(times, start.elapsed()));
             Ok::<_, Error>(())
         })?;
         if let Some(why) = backend.tally().off {
@@ -134,6 +139,7 @@ fn backends(
         results.push(ResultEntry {
             threads: Some(contestant.threads()),
             busy_s: busy.map(BusyEntry::of),
+            device_s: parts,
             ..result
         });
     }
@@ -190,6 +196,7 @@ impl ResultEntry {
             runs: Some(time.runs),
             speedup_vs_cpu: cpu_rate.map(|cpu_rate| rate / cpu_rate),
             busy_s: None,
+            device_s: None,
         }
     }
 }
@@ -202,6 +209,31 @@ impl BusyEntry {
             bodies: busy.bodies.as_secs_f64(),
             connect: busy.connect.as_secs_f64(),
         }
+    }
+}
+
+impl DeviceEntry {
+    fn of(times: DeviceTimes, elapsed: Duration) -> Self {
+        let DeviceTimes { upload, kernel, read_back } = times;
+        Self {
+            upload: upload.as_secs_f64(),
+            kernel: kernel.as_secs_f64(),
+            read_back: read_back.as_secs_f64(),
+            host: elapsed.saturating_sub(upload + kernel + read_back).as_secs_f64(),
+        }
+    }
+
+    /// For people.
+    fn to_text(self) -> String {
+        let total = self.upload + self.kernel + self.read_back + self.host;
+        let share = |part: f64| 100.0 * part / total;
+        format!(
+            "upload {:.0} %, kernel {:.0} %, read-back {:.0} %, host {:.0} %",
+            share(self.upload),
+            share(self.kernel),
+            share(self.read_back),
+            share(self.host)
+        )
     }
 }
 
@@ -230,6 +262,9 @@ impl SuiteEntry {
                 result.speedup_vs_cpu.unwrap_or(f64::NAN),
                 result.device,
             )?;
+            if let Some(parts) = result.device_s {
+                writeln!(out, "  {:<10} {}", "", parts.to_text())?;
+            }
         }
         Ok(())
     }

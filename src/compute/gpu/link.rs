@@ -4,13 +4,15 @@
 //! several submissions are to overlap, each has its own [`Staging`], and [`Link::submit`] and
 //! [`Link::collect`] are the two halves of a run.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::compute::{DeviceError, DeviceType};
+use crate::compute::{DeviceError, DeviceTimes, DeviceType};
 
 use super::adapter::Adapter;
+use super::stamps::{self, Stamps};
 
 /// How long to wait for hardware. One dispatch takes well under a second.
 const PATIENCE_HARDWARE: Duration = Duration::from_secs(10);
@@ -99,12 +101,14 @@ pub(super) struct Staging {
     /// Mapped for writing whenever no work is under way.
     upload: Option<wgpu::Buffer>,
     download: Grown,
+    /// Made once the times are asked for.
+    stamps: Option<Stamps>,
 }
 
 impl Staging {
     pub(super) fn new() -> Self {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        Self { upload: None, download: Grown::new("download", usage) }
+        Self { upload: None, download: Grown::new("download", usage), stamps: None }
     }
 }
 
@@ -114,6 +118,8 @@ pub(super) struct Submitted {
     staged: wgpu::Buffer,
     result: wgpu::Buffer,
     bytes: u64,
+    /// How long the host took to stage it, if somebody asked.
+    staging_took: Option<Duration>,
 }
 
 /// An open device.
@@ -123,6 +129,8 @@ pub(super) struct Link {
     fault: Fault,
     pub(super) patience: Duration,
     staging: Staging,
+    /// How long all parts took since somebody asked; `None` if nobody did.
+    times: Cell<Option<DeviceTimes>>,
 }
 
 impl Link {
@@ -131,6 +139,7 @@ impl Link {
             label: Some("blockmill"),
             // The defaults would cap bindings far below what the hardware takes.
             required_limits: adapter.handle().limits(),
+            required_features: adapter.handle().features() & stamps::FEATURES,
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.handle().request_device(&descriptor))
@@ -150,7 +159,14 @@ impl Link {
             DeviceType::Software => PATIENCE_SOFTWARE,
             _ => PATIENCE_HARDWARE,
         };
-        Ok(Self { device, queue, fault, patience, staging: Staging::new() })
+        let (staging, times) = (Staging::new(), Cell::new(None));
+        Ok(Self { device, queue, fault, patience, staging, times })
+    }
+
+    /// As [`crate::compute::Device::take_times`].
+    pub(super) fn take_times(&self) -> Option<DeviceTimes> {
+        let can_tell = self.device.features().contains(stamps::FEATURES);
+        can_tell.then(|| self.times.replace(Some(DeviceTimes::default())).unwrap_or_default())
     }
 
     /// Compiles a kernel; its entry point is `main`, its bindings are those that the text names.
@@ -234,15 +250,26 @@ impl Link {
         passes: &[Pass<'_>],
         fetch: &Fetch<'_>,
     ) -> Result<Submitted, DeviceError> {
+        let watched = self.times.get().map(|_| Instant::now());
         let staged = self.stage(staging, uploads)?;
+        let staging_took = watched.map(|start| start.elapsed());
+        let stamps = &mut staging.stamps;
+        let stamps = watched.map(|_| &*stamps.get_or_insert_with(|| Stamps::new(&self.device)));
         let result = staging.download.reserve(&self.device, fetch.bytes).clone();
         let result_bytes = fetch.bytes as u64;
 
         let mut encoder = self.device.create_command_encoder(&Default::default());
+        let stamp = |encoder: &mut _, number| {
+            if let Some(stamps) = stamps {
+                stamps.put(encoder, number);
+            }
+        };
+        stamp(&mut encoder, 0);
         for (upload, staged_at) in uploads.iter().zip(staging_offsets(uploads)) {
             let bytes = upload.bytes.len() as u64;
             encoder.copy_buffer_to_buffer(&staged, staged_at, upload.buffer, upload.offset, bytes);
         }
+        stamp(&mut encoder, 1);
         {
             let mut compute = encoder.begin_compute_pass(&Default::default());
             for pass in passes {
@@ -251,7 +278,12 @@ impl Link {
                 compute.dispatch_workgroups(pass.groups[0], pass.groups[1], 1);
             }
         }
+        stamp(&mut encoder, 2);
         encoder.copy_buffer_to_buffer(fetch.buffer, fetch.offset, &result, 0, result_bytes);
+        stamp(&mut encoder, 3);
+        if let Some(stamps) = stamps {
+            stamps.fetch(&mut encoder);
+        }
         // Mapping that fails shows when the ranges are asked for; the callbacks have no news.
         encoder.map_buffer_on_submit(&result, wgpu::MapMode::Read, ..result_bytes, |_| {});
         encoder.map_buffer_on_submit(&staged, wgpu::MapMode::Write, .., |_| {});
@@ -260,7 +292,7 @@ impl Link {
 
         let submission = self.queue.submit([commands]);
         self.fault.check()?;
-        Ok(Submitted { submission, staged, result, bytes: result_bytes })
+        Ok(Submitted { submission, staged, result, bytes: result_bytes, staging_took })
     }
 
     /// Waits for submitted work and fetches its result, which has the length that was asked for.
@@ -270,14 +302,23 @@ impl Link {
         submitted: Submitted,
         bytes: &mut [u8],
     ) -> Result<(), DeviceError> {
-        let Submitted { submission, staged, result, bytes: result_bytes } = submitted;
+        let Submitted { submission, staged, result, bytes: result_bytes, staging_took } = submitted;
         self.wait(submission)?;
+        let start = Instant::now();
         let view = result.get_mapped_range(..result_bytes).map_err(|error| lost(&error))?;
         // Mapped memory may be uncached: it is read once, in order.
         bytes.copy_from_slice(&view);
         drop(view);
         result.unmap();
         staging.upload = Some(staged);
+        if let Some((took, stamps)) = staging_took.zip(staging.stamps.as_ref()) {
+            let copying = start.elapsed();
+            let mut times = stamps.read(self.queue.get_timestamp_period())?;
+            times.upload += took;
+            times.read_back += copying;
+            times += self.times.get().unwrap_or_default();
+            self.times.set(Some(times));
+        }
         self.fault.check()
     }
 
@@ -337,7 +378,7 @@ fn staging_offsets(uploads: &[Upload<'_>]) -> Vec<u64> {
 
 /// A wait or a mapping that fails: commands for a lost device vanish without an error of their own,
 /// and are missed only here.
-fn lost(error: &impl std::error::Error) -> DeviceError {
+pub(super) fn lost(error: &impl std::error::Error) -> DeviceError {
     DeviceError::Lost(one_line(&error.to_string()))
 }
 

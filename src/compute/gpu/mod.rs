@@ -19,11 +19,12 @@ mod merkle;
 mod messages;
 #[cfg(feature = "mine")]
 mod search;
+mod stamps;
 
 use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
 use super::tree_shape::TreeShape;
-use super::{Device, DeviceError, DeviceInfo, DeviceType, DispatchLimits};
+use super::{Device, DeviceError, DeviceInfo, DeviceTimes, DeviceType, DispatchLimits};
 #[cfg(feature = "mine")]
 use super::{SEARCH_GROUP, SearchDispatch, SearchResult};
 
@@ -286,6 +287,10 @@ impl Device for Gpu {
             Some(kernel) => kernel.finish(&session.link),
             None => Err(DeviceError::Refused("no search is under way".into())),
         })
+    }
+
+    fn take_times(&mut self) -> Option<DeviceTimes> {
+        self.session.as_mut()?.link.take_times()
     }
 
     fn rebuild(&mut self) -> Result<(), DeviceError> {
