@@ -317,10 +317,10 @@ fn guarded_simulation() {
 fn guarded_software_gpu() {
     use blockmill::compute::{CrossCheck, Device, Guarded, Tested};
 
-    let Some(adapter) = common::software_adapter() else { return };
-    let device = adapter.open().expect("the software adapter opens");
+    let Some(adapter) = common::test_adapter() else { return };
+    let device = adapter.open().expect("the adapter opens");
     let limits = device.limits();
-    let tested = Tested::new(Box::new(device)).expect("the software adapter works");
+    let tested = Tested::new(Box::new(device)).expect("the adapter works");
     let cpu = Cpu::new(1).expect("a thread");
     conforms(&Guarded::new(tested, cpu, CrossCheck::OFF), limits);
 }

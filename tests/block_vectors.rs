@@ -138,7 +138,7 @@ fn cores_test_of_blocks() {
         let summary = summary(&validation);
         assert_eq!(*first.get_or_insert_with(|| summary.clone()), summary, "{way:?}");
     }
-    if let Some(gpu) = common::software_gpu() {
+    if let Some(gpu) = common::test_gpu() {
         let way = Way::EACH[4];
         let validation = judge_files_on(&gpu, &paths, &core_options(&way)).expect("a judgement");
         assert_eq!(Some(summary(&validation)), first);

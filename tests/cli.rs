@@ -314,9 +314,10 @@ fn the_document_is_the_same_for_any_backend_threads_and_batch() {
             ways.push(vec!["--backend", "cpu", "--threads", threads, "--batch", batch]);
         }
     }
-    if common::software_adapter_is_there() {
+    let device = common::test_device();
+    if let Some(device) = &device {
         for batch in ["1", "7", "1000000"] {
-            ways.push(vec!["--device", "software", "--batch", batch, "--cross-check", "10%"]);
+            ways.push(vec!["--device", device, "--batch", batch, "--cross-check", "10%"]);
         }
     }
     let mut files = vec![file];
@@ -325,13 +326,13 @@ fn the_document_is_the_same_for_any_backend_threads_and_batch() {
         let mut documents = Vec::new();
         for way in &ways {
             // One header at a time is slow on a device; the small file shows it as well.
-            let single = way.contains(&"1") && way.contains(&"software");
+            let single = way.contains(&"1") && way.contains(&"--device");
             if single && file != &files[0] {
                 continue;
             }
             let (report, code) = validate(way, &[file]);
             assert_eq!(report["backend"]["mismatches"], 0);
-            if way.contains(&"software") {
+            if way.contains(&"--device") {
                 assert_eq!(report["backend"]["name"], "gpu");
                 assert!(report["backend"]["cross_checked"].as_u64() > Some(0));
             }

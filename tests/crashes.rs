@@ -267,6 +267,8 @@ mod killed {
 
     fn all_are_on(acks: &Path, branch: impl FnOnce() -> HashMap<u64, String>) -> usize {
         let acks = fs::read_to_string(acks).unwrap_or_default();
+        // A kill in the middle of a write leaves a part of a line, which acknowledges nothing.
+        let acks = acks.rfind('\n').map_or("", |end| &acks[..end]);
         if acks.is_empty() {
             return 0;
         }

@@ -198,7 +198,7 @@ fn failures_change_nothing() {
 /// The software GPU, where there is one.
 #[test]
 fn the_software_gpu_agrees() {
-    let Some(gpu) = common::software_gpu() else { return };
+    let Some(gpu) = common::test_gpu() else { return };
     for dump in [sound(), with_faults()] {
         let right = right(&dump);
         for batch in [1, 100] {

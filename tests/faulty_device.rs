@@ -323,8 +323,8 @@ fn wrong_searches_fail_the_self_test() {
 fn the_software_gpu_is_not_believed_either() {
     use common::faulty::{assert_caught, guarded_over};
 
-    let Some(adapter) = common::software_adapter() else { return };
-    let open = || Box::new(adapter.open().expect("the software adapter opens"));
+    let Some(adapter) = common::test_adapter() else { return };
+    let open = || Box::new(adapter.open().expect("the adapter opens"));
     for (fault, Job { name, run, .. }) in
         [Fault::FlipEveryWord, Fault::Nothing, Fault::Zeros].iter().cycle().zip(JOBS)
     {

@@ -1,4 +1,5 @@
-//! The GPU device against the reference, on the software driver, so that it runs anywhere.
+//! The GPU device against the reference, on the software driver, so that it runs anywhere, or on the
+//! device that `BLOCKMILL_TEST_DEVICE` names.
 //!
 //! The software adapter is opened on purpose: on a machine with a graphics card these tests are
 //! still about the kernels, not about that card. Without an adapter each test says so and passes;
@@ -27,8 +28,8 @@ fn gpu(kernels: Kernels) -> Option<MutexGuard<'static, Gpu>> {
         Kernels::Readable => &READABLE,
     };
     let gpu = place.get_or_init(|| {
-        let adapter = common::software_adapter()?;
-        Some(Mutex::new(adapter.open_with(kernels).expect("the software adapter opens")))
+        let adapter = common::test_adapter()?;
+        Some(Mutex::new(adapter.open_with(kernels).expect("the adapter opens")))
     });
     Some(gpu.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
 }

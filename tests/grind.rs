@@ -27,8 +27,8 @@ fn backends() -> Vec<Vec<&'static str>> {
         vec!["--backend", "cpu", "--threads", "2"],
         vec!["--backend", "auto"],
     ];
-    if common::software_adapter_is_there() {
-        backends.push(vec!["--device", "software"]);
+    if let Some(device) = common::test_device() {
+        backends.push(vec!["--device", device.leak()]);
     }
     backends
 }

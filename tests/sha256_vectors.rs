@@ -18,7 +18,7 @@ fn backends() -> Vec<Box<dyn Backend>> {
         vec![Box::new(Reference), cpu(1), cpu(3), Box::new(simulated)];
     // The best instructions are those of the others already.
     backends.extend(Platform::all().skip(1).map(on));
-    backends.extend(common::software_gpu().map(|gpu| -> Box<dyn Backend> { Box::new(gpu) }));
+    backends.extend(common::test_gpu().map(|gpu| -> Box<dyn Backend> { Box::new(gpu) }));
     backends
 }
 

@@ -32,6 +32,16 @@ pub enum Suite {
     Append,
 }
 
+/// Block 866,342 of the main network. By its target no other nonce of it wins: the chance is 2^-47.
+#[cfg(feature = "mine")]
+const SOLVED_HEADER: &str = "0060c02158fae6bd34a25f8f05ac2dbe0c47bbec3749c7de030c02000000000000000000\
+                             bf3782471b2e4b5c52b77bdfd01040e508e309b4681cf6cb0c914eb70d678b9f\
+                             ba8e1367cd0e0317337f05c6";
+
+/// The most nonces that the reference tries as well.
+#[cfg(feature = "mine")]
+const NONCES_RECOMPUTED_MAX: usize = 1 << 21;
+
 /// The leaves of each tree of the Merkle suite: a full block's transactions.
 const TREE_LEAVES: usize = 2048;
 
@@ -110,9 +120,9 @@ impl Suite {
     pub const fn batches(self, quick: bool) -> &'static [usize] {
         match (self, quick) {
             #[cfg(feature = "mine")]
-            (Self::Search, true) => &[1 << 18],
+            (Self::Search, true) => &[1 << 18, 1 << 28],
             #[cfg(feature = "mine")]
-            (Self::Search, false) => &[1 << 18, 1 << 21],
+            (Self::Search, false) => &[1 << 18, 1 << 21, 1 << 24, 1 << 28, 1 << 30],
             (Self::Headers, true) => &[1 << 14],
             (Self::Headers, false) => &[1 << 10, 1 << 14, 1 << 17],
             (Self::Merkle, true) => &[1 << 14],
@@ -128,6 +138,17 @@ impl Suite {
             (Self::Validate(Family::Ledger), false) => &[2, 10],
             (Self::Append, true) => &[4],
             (Self::Append, false) => &[16],
+        }
+    }
+
+    /// Whether a contestant does a batch of this size: a graphics card needs more nonces than any other
+    /// can try within seconds.
+    #[must_use]
+    pub fn is_for(self, contestant: &Contestant, batch: usize) -> bool {
+        match self {
+            #[cfg(feature = "mine")]
+            Self::Search => contestant.is_graphics_card() || batch <= NONCES_RECOMPUTED_MAX,
+            _ => !self.is_cpu_only() || contestant.backend().name() != "gpu",
         }
     }
 
@@ -186,6 +207,18 @@ impl Contestant {
     #[must_use]
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    /// Whether it computes on a device that is no software adapter.
+    #[must_use]
+    pub fn is_graphics_card(&self) -> bool {
+        self.backend.name() == "gpu" && !self.is_software_adapter()
+    }
+
+    /// Whether it is a driver that computes on the processor.
+    #[must_use]
+    pub fn is_software_adapter(&self) -> bool {
+        self.backend.name() == "gpu" && self.backend.device().contains("software")
     }
 
     /// The number of threads.
@@ -297,8 +330,18 @@ impl Case {
                 // A range without a winner says little: the hits of an easy target are compared too.
                 let easy = [(0, 1000), (1, 3), (1000, 257)];
                 let mut easy = easy.map(|(shift, count)| easy_job(job, shift, count)).into_iter();
-                easy.all(|easy| backend.search(&easy) == right.search(&easy))
-                    && self.digests(backend) == self.digests(right)
+                let agrees = easy.all(|easy| backend.search(&easy) == right.search(&easy));
+                if job.count() <= NONCES_RECOMPUTED_MAX as u64 {
+                    agrees && self.digests(backend) == self.digests(right)
+                } else {
+                    // Too many for the reference, which confirms the nonce that is known to win.
+                    let (known, winner) = solved_at_the_end(job.count());
+                    let last = SearchJob { first: known.last, ..known };
+                    agrees
+                        && right.search(&last) == Some(winner)
+                        && backend.search(&known) == Some(winner)
+                        && backend.search(job).is_none()
+                }
             }
             Self::Headers(_) | Self::Merkle(_) | Self::Hash(_) => {
                 self.digests(backend) == self.digests(right)
@@ -358,14 +401,31 @@ pub fn header_chain(length: usize) -> Vec<Header> {
     chain
 }
 
-/// Block 100000 of the main network, from the nonce after its own on: nobody will find another.
+/// The header of which the winning nonce is known, and its target.
+#[cfg(feature = "mine")]
+fn solved_header() -> (Header, crate::primitives::Target) {
+    let mut bytes = [0; Header::LEN];
+    hex::decode_to_slice(SOLVED_HEADER, &mut bytes).expect("160 hex digits");
+    let header = Header::from_bytes(bytes);
+    (header, header.bits().decode().expect("a published header"))
+}
+
+/// As many of its nonces, all below the one that wins.
 #[cfg(feature = "mine")]
 fn unsolved(count: usize) -> SearchJob {
-    let header = crate::compute::published_header();
-    let target = header.bits().decode().expect("a published header");
-    let first = header.nonce() + 1;
-    let last = first + u32::try_from(count - 1).expect("batches are small");
-    SearchJob { header, target, first, last }
+    let (header, target) = solved_header();
+    let last = u32::try_from(count - 1).expect("batches are small");
+    assert!(last < header.nonce(), "no winner");
+    SearchJob { header, target, first: 0, last }
+}
+
+/// As many of its nonces up to the one that wins, which is the answer.
+#[cfg(feature = "mine")]
+fn solved_at_the_end(count: u64) -> (SearchJob, u32) {
+    let (header, target) = solved_header();
+    let last = header.nonce();
+    let first = last - u32::try_from(count - 1).expect("batches are small");
+    (SearchJob { header, target, first, last }, last)
 }
 
 #[cfg(feature = "mine")]

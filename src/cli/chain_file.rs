@@ -1,7 +1,7 @@
 //! Chain files as commands open them, and what they tell of commits.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::bitcoin::{self, LoadedBlocks, LoadedHeaders};
@@ -103,6 +103,12 @@ pub(super) fn tell_of_opening(path: &Path, opening: &Opening) {
     }
 }
 
+/// The most bytes of an acknowledgement, its line feed included.
+const ACK_BYTES_MAX: usize = 128;
+
+/// How each acknowledgement begins.
+const ACK_BEGINNING: &[u8] = b"{\"hash\":\"";
+
 /// Where commits are acknowledged: one JSON document a line, after each sync.
 pub(super) struct Acks {
     to: Option<(PathBuf, File)>,
@@ -120,7 +126,10 @@ impl Acks {
         };
         let mut options = OpenOptions::new();
         options.append(true).create(number.is_none());
-        let file = options.open(path).map_err(unwritable)?;
+        let mut file = options.open(&path).map_err(unwritable)?;
+        if number.is_none() && file.metadata().map_err(unwritable)?.is_file() {
+            end_last_line(&path, &mut file).map_err(unwritable)?;
+        }
         Ok(Self { to: Some((name.clone(), file)) })
     }
 
@@ -128,8 +137,63 @@ impl Acks {
     pub(super) fn committed(&mut self, height: u32, id: &Hash256) -> Result<(), Error> {
         let Some((path, file)) = &mut self.to else { return Ok(()) };
         let line = serde_json::json!({ "height": height, "hash": id.to_string() });
-        // In one piece, so that no reader sees half a line.
+        // In one piece: half a line is left only by a kill in the middle of the write.
         let written = file.write_all(format!("{line}\n").as_bytes());
         written.map_err(|source| Error::Unwritable { path: path.clone(), source })
+    }
+}
+
+/// Makes `file`, which is open for appending, end with a whole line.
+///
+/// Linux cuts a write short at the end of a page when the process is killed meanwhile. What that left of an
+/// acknowledgement is taken away, since nobody was told of it as a line; the commit itself stands.
+fn end_last_line(path: &Path, file: &mut File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let mut end = Vec::new();
+    let mut reader = File::open(path)?;
+    reader.seek(SeekFrom::Start(length.saturating_sub(ACK_BYTES_MAX as u64)))?;
+    reader.take(ACK_BYTES_MAX as u64).read_to_end(&mut end)?;
+    let whole = end.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let rest = &end[whole..];
+    let is_ours = rest.iter().zip(ACK_BEGINNING).all(|(found, ours)| found == ours);
+    if rest.is_empty() {
+        Ok(())
+    } else if is_ours && serde_json::from_slice::<serde_json::Value>(rest).is_err() {
+        file.set_len(length - rest.len() as u64)
+    } else {
+        // A whole acknowledgement, or something of the user's: it stays, on a line of its own.
+        file.write_all(b"\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is in the file after `before` was found there and one commit acknowledged.
+    fn after(before: &str) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("acks");
+        std::fs::write(&path, before).expect("a file");
+        let mut acks = Acks::open(Some(&path)).expect("it opens");
+        acks.committed(7, &Hash256::ZERO).expect("it is written");
+        std::fs::read_to_string(&path).expect("text")
+    }
+
+    #[test]
+    fn a_line_that_a_kill_cut_short_goes_and_nothing_else() {
+        let ack = after("");
+        assert!(ack.as_bytes().starts_with(ACK_BEGINNING) && ack.ends_with("}\n"), "{ack}");
+        let longest = after("").replace('7', &u32::MAX.to_string());
+        assert!(longest.len() <= ACK_BYTES_MAX);
+        for cut in 0..ack.len() - 1 {
+            assert_eq!(after(&ack[..cut]), ack, "{cut}");
+            assert_eq!(after(&format!("{ack}{ack}{}", &ack[..cut])), [&*ack; 3].concat(), "{cut}");
+        }
+        assert_eq!(after(ack.trim_end()), [&*ack; 2].concat(), "whole but for its end");
+        for text in ["a remark", "{\"height\":", &"x".repeat(1000)] {
+            assert_eq!(after(text), format!("{text}\n{ack}"));
+            assert_eq!(after(&format!("{text}\n")), format!("{text}\n{ack}"));
+        }
     }
 }

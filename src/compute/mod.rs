@@ -37,6 +37,6 @@ pub use guard::{CrossCheck, Guarded, Tested};
 pub use reference::Reference;
 #[cfg(feature = "mine")]
 pub use search::SearchJob;
-#[cfg(feature = "mine")]
+#[cfg(all(test, feature = "mine"))]
 pub(crate) use selftest::published_header;
 pub use selftest::{SelfTestFailure, self_test};

@@ -1,4 +1,4 @@
-//! What several test files need: the public data, the software adapter, mined chains and ledgers.
+//! What several test files need: the public data, a device, mined chains and ledgers.
 //!
 //! A test that lacks something says so on stderr, where the harness does not swallow it, and
 //! passes; `BLOCKMILL_REQUIRE_DATA=1`, `BLOCKMILL_REQUIRE_GPU=1` and `BLOCKMILL_REQUIRE_TOOLS=1` turn
@@ -66,38 +66,63 @@ pub fn tool_is_there(name: &str) -> bool {
     ran.is_ok()
 }
 
-/// The software adapter, or `None` after a visible skip.
+/// The adapter that tests use, or `None` after a visible skip: the software adapter, or the one that
+/// `BLOCKMILL_TEST_DEVICE` names by its id, so that the same tests can be run on a graphics card.
 #[cfg(feature = "gpu")]
-pub fn software_adapter() -> Option<blockmill::compute::gpu::Adapter> {
+pub fn test_adapter() -> Option<blockmill::compute::gpu::Adapter> {
     use blockmill::compute::{DeviceType, gpu};
 
-    let found =
-        gpu::adapters().into_iter().find(|adapter| adapter.info().kind == DeviceType::Software);
+    let named = std::env::var("BLOCKMILL_TEST_DEVICE").ok();
+    let found = gpu::adapters().into_iter().find(|adapter| match &named {
+        Some(id) => adapter.info().id == *id,
+        None => adapter.info().kind == DeviceType::Software,
+    });
     if found.is_none() {
-        skip("BLOCKMILL_REQUIRE_GPU", "no software adapter, such as Mesa's lavapipe");
+        let why = match &named {
+            Some(id) => format!("no adapter {id}, which BLOCKMILL_TEST_DEVICE names"),
+            None => "no software adapter, such as Mesa's lavapipe".to_owned(),
+        };
+        skip("BLOCKMILL_REQUIRE_GPU", &why);
     }
     found
 }
 
-/// The guarded backend over the software adapter, or `None` after a visible skip.
+/// What `--device` takes for the same adapter, or `None` after a visible skip.
+pub fn test_device() -> Option<String> {
+    #[cfg(feature = "gpu")]
+    {
+        test_adapter().map(|adapter| adapter.info().id.clone())
+    }
+    #[cfg(not(feature = "gpu"))]
+    None
+}
+
+/// The guarded backend over that adapter, or `None` after a visible skip.
 #[cfg(feature = "gpu")]
-pub fn software_gpu() -> Option<Guarded> {
-    let device = software_adapter()?.open().expect("the software adapter opens");
-    let tested = Tested::new(Box::new(device)).expect("the software adapter works");
+pub fn test_gpu() -> Option<Guarded> {
+    let device = test_adapter()?.open().expect("the adapter opens");
+    let tested = Tested::new(Box::new(device)).expect("the adapter works");
     Some(Guarded::new(tested, Cpu::new(1).expect("a thread"), CrossCheck::OFF))
 }
 
 /// Without the feature there is nothing to skip.
 #[cfg(not(feature = "gpu"))]
-pub fn software_gpu() -> Option<Guarded> {
+pub fn test_gpu() -> Option<Guarded> {
     None
 }
 
-/// Whether the software adapter is there, which tests that need any adapter use.
+/// Whether the software adapter is there, for tests of how it is named and treated.
 pub fn software_adapter_is_there() -> bool {
     #[cfg(feature = "gpu")]
     {
-        software_adapter().is_some()
+        use blockmill::compute::{DeviceType, gpu};
+
+        let mut adapters = gpu::adapters().into_iter();
+        let is_there = adapters.any(|adapter| adapter.info().kind == DeviceType::Software);
+        if !is_there {
+            skip("BLOCKMILL_REQUIRE_GPU", "no software adapter, such as Mesa's lavapipe");
+        }
+        is_there
     }
     #[cfg(not(feature = "gpu"))]
     false

@@ -22,9 +22,17 @@ pub(super) fn suites(args: &BenchArgs) -> Result<Vec<SuiteEntry>, Error> {
     let pace = if args.quick { Pace::QUICK } else { Pace::THOROUGH };
     let mut entries = Vec::new();
     for suite in wished(args) {
+        let mut cpu_rate = None;
         for &batch in suite.batches(args.quick) {
             let (results, disagreed) = match suite.case(batch)? {
-                Some(case) => backends(&case, suite, &contestants, pace)?,
+                Some(case) => {
+                    let takes = |one: &&Contestant| suite.is_for(one, batch);
+                    let contestants: Vec<_> = contestants.iter().filter(takes).collect();
+                    if contestants.is_empty() {
+                        continue;
+                    }
+                    backends(&case, &contestants, pace, &mut cpu_rate)?
+                }
                 None => append(args, batch, pace)?,
             };
             for what in &disagreed {
@@ -99,20 +107,21 @@ fn contestants(args: &BenchArgs) -> Result<Vec<Contestant>, Error> {
 
 type Results = (Vec<ResultEntry>, Vec<String>);
 
-/// The results of the backends that agree with the reference, and why the others have none.
+/// The results of the backends that agree with the reference, and why the others have none. `cpu_rate` is
+/// the rate of the CPU with all threads at the largest batch so far.
 fn backends(
     case: &Case,
-    suite: Suite,
-    contestants: &[Contestant],
+    contestants: &[&Contestant],
     pace: Pace,
+    cpu_rate: &mut Option<f64>,
 ) -> Result<Results, Error> {
     let reference = Contestant::new(Box::new(Reference), 1)?;
     let (mut results, mut disagreed) = (Vec::new(), Vec::new());
-    let mut cpu_rate = None;
+    let all_threads = contestants.iter().position(|one| one.backend().name() == "cpu");
     for (index, contestant) in contestants.iter().enumerate() {
         let backend = contestant.backend();
-        if suite.is_cpu_only() && backend.name() == "gpu" {
-            continue;
+        if all_threads == Some(index) {
+            *cpu_rate = None;
         }
         if let Err(difference) = case.compare(contestant, &reference)? {
             disagreed.push(difference.to_string());
@@ -132,11 +141,12 @@ fn backends(
             continue;
         }
         let units = case.units() as f64;
-        if index == 0 {
-            cpu_rate = Some(units / time.median_s);
+        if all_threads == Some(index) {
+            *cpu_rate = Some(units / time.median_s);
         }
-        let result = ResultEntry::new(backend.name(), backend.device(), units, time, cpu_rate);
+        let result = ResultEntry::new(backend.name(), backend.device(), units, time, *cpu_rate);
         results.push(ResultEntry {
+            software: contestant.is_software_adapter(),
             threads: Some(contestant.threads()),
             busy_s: busy.map(BusyEntry::of),
             device_s: parts,
@@ -186,7 +196,7 @@ impl ResultEntry {
     ) -> Self {
         let rate = units / time.median_s;
         Self {
-            software: backend == "gpu" && device.contains("software"),
+            software: false,
             backend: backend.into(),
             device,
             threads: None,
