@@ -78,8 +78,25 @@ pub trait Backend: Send + Sync {
     #[cfg(feature = "mine")]
     fn search(&self, job: &SearchJob) -> Option<u32>;
 
-    /// How many nonces one call of [`Backend::search`] takes well: enough to keep the hardware
-    /// busy, few enough to return within a fraction of a second.
+    /// The lowest winning nonce of the first of these jobs that has one.
+    ///
+    /// The jobs are searched in turn. Each is asked for while hardware may still be at the one before, so
+    /// that it never waits between two of them.
+    #[cfg(feature = "mine")]
+    fn search_in_turn(
+        &self,
+        jobs: &mut dyn Iterator<Item = SearchJob>,
+    ) -> Option<(SearchJob, u32)> {
+        for job in jobs {
+            if let Some(nonce) = self.search(&job) {
+                return Some((job, nonce));
+            }
+        }
+        None
+    }
+
+    /// How many nonces a job of [`Backend::search_in_turn`] has well: enough to keep the hardware
+    /// busy, few enough to be done within a fraction of a second.
     #[cfg(feature = "mine")]
     fn search_span(&self) -> u32;
 

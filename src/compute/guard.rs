@@ -32,7 +32,7 @@ use super::SearchJob;
 use super::crossover::{Crossovers, JobKind};
 use super::guarded_digests::{HeaderIds, MessageDigests, Roots};
 #[cfg(feature = "mine")]
-use super::guarded_search::{DISPATCHES_PER_CALL, NONCES_AT_FIRST};
+use super::guarded_search::NONCES_AT_FIRST;
 use super::tree_shape::TreeShape;
 use super::{
     Backend, Cpu, Device, DeviceError, DeviceInfo, DeviceTimes, DispatchLimits, SelfTestFailure,
@@ -255,12 +255,21 @@ impl Backend for Guarded {
 
     #[cfg(feature = "mine")]
     fn search(&self, job: &SearchJob) -> Option<u32> {
-        self.search_in_dispatches(job)
+        let (_, nonce) = self.search_in_dispatches(&mut std::iter::once(*job))?;
+        Some(nonce)
+    }
+
+    #[cfg(feature = "mine")]
+    fn search_in_turn(
+        &self,
+        jobs: &mut dyn Iterator<Item = SearchJob>,
+    ) -> Option<(SearchJob, u32)> {
+        self.search_in_dispatches(jobs)
     }
 
     #[cfg(feature = "mine")]
     fn search_span(&self) -> u32 {
-        self.nonces_per_dispatch().saturating_mul(DISPATCHES_PER_CALL)
+        self.nonces_per_dispatch()
     }
 
     fn take_device_times(&self) -> Option<DeviceTimes> {

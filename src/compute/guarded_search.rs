@@ -1,6 +1,6 @@
 //! The guard's part in a search: the decoy, and the check of every hit.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -27,55 +27,47 @@ pub(super) const NONCES_AT_FIRST: u32 = 1 << 18;
 /// The fewest nonces of a dispatch, unless the device takes fewer or the job has no more.
 const NONCES_MIN: u32 = 1 << 14;
 
-/// The dispatches that one call takes well: nothing is under way between two calls, and few enough
-/// pass that the caller is asked soon whether to go on.
-pub(super) const DISPATCHES_PER_CALL: u32 = 8;
-
 impl Guarded {
-    /// Searches the job's range a dispatch at a time, lowest nonces first, with the next dispatch under
-    /// way while the host looks at the result of the one before.
-    pub(super) fn search_in_dispatches(&self, job: &SearchJob) -> Option<u32> {
+    /// Searches the jobs a dispatch at a time, lowest nonces first, with the next dispatch under way while
+    /// the host looks at the result of the one before, also where that is the next job's.
+    pub(super) fn search_in_dispatches(
+        &self,
+        jobs: &mut dyn Iterator<Item = SearchJob>,
+    ) -> Option<(SearchJob, u32)> {
         // What is searched stays so, whoever goes on after a failure.
-        let done = Cell::new(0);
+        let parts = RefCell::new(Parts { jobs, open: VecDeque::new(), rest: None });
         self.batch(
-            |device, rng, _| self.search_on_device(device, rng, job, &done),
-            |cpu| from(job, done.get()).and_then(|rest| cpu.search(&rest)),
+            |device, rng, _| self.search_on_device(device, rng, &mut parts.borrow_mut()),
+            |cpu| parts.borrow_mut().search_on(cpu),
         )
     }
 
-    /// The lowest winner behind the first `done` nonces, a count that it keeps.
     fn search_on_device(
         &self,
         device: &mut dyn Device,
         rng: &mut StdRng,
-        job: &SearchJob,
-        done: &Cell<u64>,
-    ) -> Result<Option<u32>, Fault> {
-        let mut started = done.get();
+        parts: &mut Parts<'_>,
+    ) -> Result<Option<(SearchJob, u32)>, Fault> {
         let mut under_way = VecDeque::new();
         let mut free_since = Instant::now();
         loop {
             while under_way.len() < SEARCHES_AT_ONCE
-                && let Some(rest) = from(job, started)
+                && let Some(part) = parts.get(under_way.len(), self.nonces_per_dispatch())
             {
-                let most = self.nonces_per_dispatch() - 1;
-                let last = rest.first.saturating_add(most).min(rest.last);
-                let part = SearchJob { last, ..rest };
                 under_way.push_back(Search::start(device, rng, part)?);
-                started += part.count();
             }
             let Some(search) = under_way.pop_front() else { return Ok(None) };
             let found = search.finish(device, self.cpu())?;
             self.tune(search.part.count(), search.since.max(free_since).elapsed());
             free_since = Instant::now();
-            if found.is_some() {
+            let job = parts.done();
+            if let Some(nonce) = found {
                 // The others come to an end as well, and their decoys are looked at.
                 for search in under_way {
                     search.finish(device, self.cpu())?;
                 }
-                return Ok(found);
+                return Ok(Some((job, nonce)));
             }
-            done.set(done.get() + search.part.count());
         }
     }
 
@@ -106,10 +98,52 @@ fn tuned(now: u32, took: Duration, most: u32) -> u32 {
     (next / SEARCH_GROUP * SEARCH_GROUP).clamp(NONCES_MIN.min(most), most)
 }
 
-/// The job without its first `done` nonces, if that leaves any.
-fn from(job: &SearchJob, done: u64) -> Option<SearchJob> {
-    let first = u32::try_from(u64::from(job.first) + done).ok()?;
-    (first <= job.last).then_some(SearchJob { first, ..*job })
+/// Jobs cut into parts, each for one dispatch.
+struct Parts<'a> {
+    jobs: &'a mut dyn Iterator<Item = SearchJob>,
+    /// The parts that were asked for and are not done, each with its job, lowest first.
+    open: VecDeque<(SearchJob, SearchJob)>,
+    /// The last job, and what of it is in no part yet.
+    rest: Option<(SearchJob, SearchJob)>,
+}
+
+impl Parts<'_> {
+    /// The part with this number among those that are not done, if there is one; a new one has `most`
+    /// nonces at most.
+    fn get(&mut self, number: usize, most: u32) -> Option<SearchJob> {
+        if number == self.open.len() {
+            let cut = self.cut(most)?;
+            self.open.push_back(cut);
+        }
+        self.open.get(number).map(|(_, part)| *part)
+    }
+
+    fn cut(&mut self, most: u32) -> Option<(SearchJob, SearchJob)> {
+        let mut jobs = &mut *self.jobs;
+        let fresh = || Iterator::find(&mut jobs, |job| job.count() > 0).map(|job| (job, job));
+        let (job, rest) = self.rest.take().or_else(fresh)?;
+        let last = rest.first.saturating_add(most - 1).min(rest.last);
+        if last < rest.last {
+            self.rest = Some((job, SearchJob { first: last + 1, ..rest }));
+        }
+        Some((job, SearchJob { last, ..rest }))
+    }
+
+    /// The first part is done. Its job.
+    fn done(&mut self) -> SearchJob {
+        self.open.pop_front().expect("a part that was asked for").0
+    }
+
+    fn search_on(&mut self, cpu: &Cpu) -> Option<(SearchJob, u32)> {
+        while let Some(part) = self.get(0, u32::MAX) {
+            let found = cpu.search(&part);
+            let job = self.done();
+            if let Some(nonce) = found {
+                return Some((job, nonce));
+            }
+        }
+        None
+    }
 }
 
 /// A search that is under way on a device.
@@ -272,12 +306,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_job_ends_with_it() {
+    fn parts_are_the_jobs_in_turn_and_go_on_where_they_ended() {
         let header = Header::from_bytes([0; Header::LEN]);
-        let job = SearchJob { header, target: Target::MAX, first: u32::MAX - 9, last: u32::MAX };
-        let left = |done| from(&job, done).map(|rest| rest.nonces());
-        assert_eq!(left(0), Some(job.nonces()));
-        assert_eq!(left(9), Some(u32::MAX..=u32::MAX));
-        assert_eq!((left(10), left(1 << 32)), (None, None));
+        let job = |first, last| SearchJob { header, target: Target::MAX, first, last };
+        let empty = job(1, 0);
+        let jobs = [job(u32::MAX - 9, u32::MAX), empty, job(7, 7), empty, job(3, 5)];
+        let mut jobs = jobs.into_iter();
+        let mut parts = Parts { jobs: &mut jobs, open: VecDeque::new(), rest: None };
+        assert_eq!(parts.get(0, 8), Some(job(u32::MAX - 9, u32::MAX - 2)));
+        assert_eq!(parts.get(1, 8), Some(job(u32::MAX - 1, u32::MAX)));
+        // After a failure they are begun again, however much a dispatch takes by then.
+        assert_eq!(parts.get(0, 2), Some(job(u32::MAX - 9, u32::MAX - 2)));
+        assert_eq!(parts.done(), job(u32::MAX - 9, u32::MAX));
+        assert_eq!(parts.get(0, 8), Some(job(u32::MAX - 1, u32::MAX)));
+        assert_eq!(parts.get(1, 8), Some(job(7, 7)));
+        assert_eq!(parts.get(2, 2), Some(job(3, 4)));
+        assert_eq!(parts.get(3, 2), Some(job(5, 5)));
+        assert_eq!(parts.get(4, 2), None);
+        let ends = [u32::MAX, 7, 5, 5];
+        assert_eq!(ends.map(|_| parts.done().last), ends);
+        assert_eq!(parts.get(0, 2), None);
     }
 }

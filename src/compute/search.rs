@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::primitives::{Header, Target};
 
 /// A header whose nonce is sought.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SearchJob {
     /// The header; its own nonce is ignored.
     pub header: Header,

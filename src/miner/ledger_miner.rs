@@ -9,6 +9,7 @@ use crate::primitives::{CompactTarget, Hash256, Header, Target, rfc6962};
 use crate::stages::{NotAccepted, accept};
 use crate::verdict::Violation;
 
+use super::grind::grind_in_turn;
 use super::{Grind, Ground, Template};
 
 /// A block that was mined and is committed.
@@ -100,24 +101,36 @@ pub fn mine_block(
         vec![Transaction::Reward { height: height.into(), to: reward_to, amount, extranonce: 0 }];
     transactions.extend(template.taken.iter().map(|&index| candidates[index].0));
     let mut leaves = leaf_hashes(&transactions);
-    let found = timed(&mut times.search, || {
-        for roll in 0.. {
-            if let Transaction::Reward { extranonce, .. } = &mut transactions[0] {
-                *extranonce = roll;
-            }
+    // Of each header so far the root, by its extranonce.
+    let mut roots = Vec::new();
+    let mut too_early = None;
+    let ground = timed(&mut times.search, || {
+        let mut grinds = (0..).map_while(|extranonce| {
+            set_extranonce(&mut transactions, extranonce);
             leaves[0] = leaf_hashes(&transactions[..1])[0];
-            let time = block_time(median, clock(), params.future_max_s())?;
             let root = rfc6962::root(&leaves);
-            let header = Header::from_fields(RULES_VERSION, parent, root, time, bits, 0);
-            let grind = Grind { header, target, first: 0, last: u32::MAX };
-            match run_counting(&grind, backend, tried, stop) {
-                Ground::Found(header) => return Ok(header),
-                Ground::Exhausted => {}
-                Ground::Stopped => return Err(NotMined::Stopped),
+            roots.push(root);
+            match block_time(median, clock(), params.future_max_s()) {
+                Ok(time) => {
+                    let header = Header::from_fields(RULES_VERSION, parent, root, time, bits, 0);
+                    Some(Grind { header, target, first: 0, last: u32::MAX })
+                }
+                Err(error) => {
+                    too_early = Some(error);
+                    None
+                }
             }
-        }
-        unreachable!("extranonces do not end")
-    })?;
+        });
+        let before = tried.load(Relaxed);
+        grind_in_turn(&mut grinds, backend, &|done| tried.store(before + done, Relaxed), stop)
+    });
+    let found = match ground {
+        Ground::Found(header) => header,
+        Ground::Stopped => return Err(NotMined::Stopped),
+        Ground::Exhausted => return Err(too_early.expect("extranonces do not end")),
+    };
+    let extranonce = roots.iter().position(|root| *root == found.merkle_root());
+    set_extranonce(&mut transactions, extranonce.expect("it is one of those headers") as u64);
     let mut bytes = Vec::new();
     Block::encode(&found, &transactions, &mut bytes);
     timed(&mut times.append, || accept(ledger, &bytes, clock(), backend))?;
@@ -130,20 +143,10 @@ pub fn mine_block(
     })
 }
 
-/// Searches the nonces of one header, and counts them into the sum of all.
-fn run_counting(
-    grind: &Grind,
-    backend: &dyn Backend,
-    tried: &AtomicU64,
-    stop: &AtomicBool,
-) -> Ground {
-    let before = tried.load(Relaxed);
-    let ground = grind.run(backend, |done| tried.store(before + done, Relaxed), stop);
-    if let Ground::Found(header) = &ground {
-        // The stretch in which it was found counts up to the winner.
-        tried.store(before + u64::from(header.nonce()) + 1, Relaxed);
+fn set_extranonce(transactions: &mut [Transaction<'_>], to: u64) {
+    if let Some(Transaction::Reward { extranonce, .. }) = transactions.first_mut() {
+        *extranonce = to;
     }
-    ground
 }
 
 fn target_of(bits: CompactTarget) -> Target {
