@@ -17,6 +17,8 @@ struct Job {
 
 struct Search {
     decoy_group: u32,
+    // Always one, which the compiler cannot know: see `Sums` in emit.rs.
+    one: u32,
     // The header that is mined, then the decoy.
     jobs: array<Job, 2>,
 }

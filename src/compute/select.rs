@@ -187,7 +187,7 @@ fn opened(
 
 #[cfg(feature = "gpu")]
 fn cache(adapter: &gpu::Adapter, cpu: &Cpu) -> Cache {
-    Cache::new(adapter.info(), gpu::Kernels::Generated.digest(), cpu)
+    Cache::new(adapter.info(), adapter.kernels().digest(), cpu)
 }
 
 /// What was measured of an adapter against the CPU, now or in an earlier run.

@@ -11,6 +11,7 @@ use super::{Gpu, link};
 #[derive(Clone, Debug)]
 pub struct Adapter {
     info: DeviceInfo,
+    kernels: Kernels,
     limits: AdapterLimits,
     handle: wgpu::Adapter,
 }
@@ -58,7 +59,8 @@ fn enumerate() -> Vec<Adapter> {
 
 impl Adapter {
     fn new(handle: wgpu::Adapter) -> Self {
-        let info = describe(&handle.get_info());
+        let found = handle.get_info();
+        let (info, kernels) = (describe(&found), kernels_for(&found));
         let limits = handle.limits();
         let limits = AdapterLimits {
             storage_binding_bytes_max: limits.max_storage_buffer_binding_size,
@@ -68,7 +70,7 @@ impl Adapter {
                 .max_compute_invocations_per_workgroup
                 .min(limits.max_compute_workgroup_size_x),
         };
-        Self { info, limits, handle }
+        Self { info, kernels, limits, handle }
     }
 
     /// What the adapter calls itself.
@@ -83,12 +85,18 @@ impl Adapter {
         self.limits
     }
 
-    /// Opens the device with the kernels that production uses.
+    /// The kernels that are best for it.
+    #[must_use]
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// Opens the device with the kernels that are best for it.
     ///
     /// # Errors
     /// If the driver refuses, or the device is too small for the kernels.
     pub fn open(&self) -> Result<Gpu, DeviceError> {
-        self.open_with(Kernels::Generated)
+        self.open_with(self.kernels)
     }
 
     /// Opens the device with kernels of one's choice, so that a test can compare them.
@@ -102,6 +110,12 @@ impl Adapter {
     pub(super) fn handle(&self) -> &wgpu::Adapter {
         &self.handle
     }
+}
+
+fn kernels_for(info: &wgpu::AdapterInfo) -> Kernels {
+    // As the PCI-SIG has it.
+    const NVIDIA: u32 = 0x10de;
+    if info.vendor == NVIDIA { Kernels::MultiplyAdd } else { Kernels::Generated }
 }
 
 fn describe(info: &wgpu::AdapterInfo) -> DeviceInfo {

@@ -63,6 +63,37 @@ impl Function {
     }
 }
 
+/// How a kernel adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sums {
+    /// As everybody does.
+    #[default]
+    Plain,
+    /// Each term is multiplied with a one of which the compiler does not know that it is one.
+    ///
+    /// NVIDIA's processors have multiply-and-add beside the unit that does rotations, logic and plain
+    /// additions. SHA-256 keeps that unit busy and leaves the other idle; with the additions moved there
+    /// the search is 1.16 times as fast on an H100 (8.08 to 6.95 GH/s in one run). Elsewhere a product is
+    /// dearer than a sum.
+    #[cfg_attr(
+        not(feature = "mine"),
+        expect(dead_code, reason = "only searches are compute-bound")
+    )]
+    Multiplied,
+}
+
+impl Sums {
+    /// The sum of these words; `one` is the kernel's name for the one.
+    fn text(self, words: &[String]) -> String {
+        let mut words = words.iter();
+        let first = words.next().cloned().unwrap_or_default();
+        match self {
+            Self::Plain => words.fold(first, |sum, word| format!("{sum} + {word}")),
+            Self::Multiplied => words.fold(first, |sum, word| format!("({word} * one + {sum})")),
+        }
+    }
+}
+
 /// What the host computes once a job.
 #[cfg_attr(not(feature = "mine"), expect(dead_code, reason = "only searches have jobs"))]
 enum Step {
@@ -183,7 +214,7 @@ impl Emitter {
     /// The kernel's text so far, without lines on which no result depends, and the results' names.
     ///
     /// Also returns the words that the text expects of the host, in order, as indices of steps.
-    fn finish(&self, results: &[Word]) -> (String, Vec<String>, Vec<usize>) {
+    fn finish(&self, results: &[Word], sums: Sums) -> (String, Vec<String>, Vec<usize>) {
         let mut needed = vec![false; self.lines.len()];
         let mark = |needed: &mut Vec<bool>, words: &[Word]| {
             for word in words {
@@ -211,7 +242,7 @@ impl Emitter {
                 Line::Call(function, words) => {
                     format!("{}({})", function.name(), names(words).join(", "))
                 }
-                Line::Sum(words) => names(words).join(" + "),
+                Line::Sum(words) => sums.text(&names(words)),
             };
             writeln!(text, "    let v{index} = {value};").expect("strings take all text");
         }
@@ -251,7 +282,7 @@ pub(super) fn compress() -> String {
     let state = std::array::from_fn(|i| emitter.thread_input(format!("state[{i}]")));
     let block = std::array::from_fn(|i| emitter.thread_input(format!("block[{i}]")));
     let results = emitter.compress(state, block);
-    let (text, results, _) = emitter.finish(&results);
+    let (text, results, _) = emitter.finish(&results, Sums::Plain);
     format!(
         "fn compress(state: array<u32, 8>, block: array<u32, 16>) -> array<u32, 8> {{\n\
          {text}    return array<u32, 8>({});\n}}\n",
@@ -270,11 +301,12 @@ pub(super) struct NonceFunction {
 
 #[cfg(feature = "mine")]
 impl NonceFunction {
-    /// The kernel's function that returns `result`.
-    pub(super) fn new(emitter: Emitter, name: &str, result: Word) -> Self {
-        let (text, results, loads) = emitter.finish(&[result]);
+    /// The kernel's function that returns `result`, and adds in one of two ways.
+    pub(super) fn new(emitter: Emitter, name: &str, result: Word, sums: Sums) -> Self {
+        let (text, results, loads) = emitter.finish(&[result], sums);
+        let one = if sums == Sums::Multiplied { "    let one = search.one;\n" } else { "" };
         let text = format!(
-            "fn {name}(job: u32, nonce: u32) -> u32 {{\n{text}    return {};\n}}\n",
+            "fn {name}(job: u32, nonce: u32) -> u32 {{\n{one}{text}    return {};\n}}\n",
             results.join(", ")
         );
         Self { text, steps: emitter.steps, loads }
@@ -329,6 +361,13 @@ mod tests {
         let digest = emitter.compress(IV.map(Word::Known), block.map(Word::Known));
         assert_eq!(digest, expected.map(Word::Known));
         assert!(emitter.lines.is_empty() && emitter.steps.is_empty());
+    }
+
+    #[test]
+    fn sums_have_each_term_once() {
+        let words = ["a", "b", "c"].map(String::from);
+        assert_eq!(Sums::Plain.text(&words), "a + b + c");
+        assert_eq!(Sums::Multiplied.text(&words), "(c * one + (b * one + a))");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Kernels {
     /// Unrolled and specialised by a generator: what production uses.
     #[default]
     Generated,
+    /// The same, but that the search adds with multiply-and-add instructions.
+    MultiplyAdd,
     /// Written by hand to be read: slow, the specification of the generated form.
     Readable,
 }
@@ -71,7 +73,7 @@ impl Kernels {
         let mut text = constant("GROUP", group);
         text += &constant_array("IV", &IV);
         match self {
-            Self::Generated => text += &emit::compress(),
+            Self::Generated | Self::MultiplyAdd => text += &emit::compress(),
             Self::Readable => {
                 text += &constant_array("K", &K);
                 text += COMPRESS;

@@ -11,7 +11,7 @@ use crate::compute::{
 };
 use crate::primitives::{Header, Target};
 
-use super::emit::{Emitter, Function, NonceFunction, Word};
+use super::emit::{Emitter, Function, NonceFunction, Sums, Word};
 use super::kernels::{Kernels, constant};
 use super::link::{Fetch, Grown, Link, Pass, Staging, Submitted, Upload, part};
 
@@ -126,7 +126,7 @@ impl SearchKernel {
     /// The uniform `search` of the kernel, word by word.
     fn params(&self, dispatch: &SearchDispatch) -> Vec<u32> {
         // Structs that hold vectors begin at multiples of 16 bytes.
-        let mut words = vec![dispatch.decoy_group, 0, 0, 0];
+        let mut words = vec![dispatch.decoy_group, 1, 0, 0];
         let jobs = [
             (&dispatch.header, dispatch.target, dispatch.first, dispatch.count),
             (&dispatch.decoy, dispatch.decoy_target, dispatch.decoy_first, SEARCH_GROUP),
@@ -152,7 +152,8 @@ pub(super) fn text(kernels: Kernels) -> String {
 
 fn specialised(kernels: Kernels) -> Option<NonceFunction> {
     match kernels {
-        Kernels::Generated => Some(id_top_word()),
+        Kernels::Generated => Some(id_top_word(Sums::Plain)),
+        Kernels::MultiplyAdd => Some(id_top_word(Sums::Multiplied)),
         Kernels::Readable => None,
     }
 }
@@ -195,7 +196,7 @@ fn inputs(header: &Header, fixed: &[u32; FIXED_WORDS]) -> [u32; 11] {
 /// w31 and w32: the emitter moves them to the host. The last word of the digest needs no more than
 /// round 60 of the second hash, because a round renames three of the words it returns:
 /// `h_63 = g_62 = f_61 = e_60`.
-fn id_top_word() -> NonceFunction {
+fn id_top_word(sums: Sums) -> NonceFunction {
     let mut emitter = Emitter::default();
     let midstate = std::array::from_fn(|i| emitter.job_input(i));
     let nonce = emitter.thread_input("bswap(nonce)");
@@ -215,7 +216,7 @@ fn id_top_word() -> NonceFunction {
     let [.., e, _, _, _] = emitter.rounds(IV.map(Word::Known), block, 61);
     let last = emitter.sum(&[Word::Known(IV[7]), e]);
     let top = emitter.call(Function::SwapBytes, &[last]);
-    NonceFunction::new(emitter, "id_top_word", top)
+    NonceFunction::new(emitter, "id_top_word", top, sums)
 }
 
 /// A grid of at least `groups` workgroups; the kernel counts them row by row.
@@ -236,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_host_takes_over_what_nonces_share() {
-        let function = id_top_word();
+        let function = id_top_word(Sums::Plain);
         // The midstate; ten words of rounds 3 to 6, until the nonce has reached all of the state;
         // eight of the schedule, four of them with a round constant or with padding.
         assert_eq!(function.word_count(), 8 + 10 + 8);
