@@ -7,7 +7,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use blockmill::compute::crossover::{Crossover, Crossovers, JobKind};
-use blockmill::compute::{Backend, CrossCheck, DeviceError, Guarded, SelfTestFailure, Tested};
+use blockmill::compute::{
+    Backend, CrossCheck, DeviceError, Guarded, HASHES_AT_ONCE, SelfTestFailure, Tested,
+};
 use blockmill::primitives::{Hash256, HashFunction};
 
 use common::faulty::{
@@ -44,7 +46,7 @@ const JOBS: &[Job] = &[
 ];
 
 const fn of_digests(name: &'static str, run: fn(&dyn Backend)) -> Job {
-    Job { name, run, batches: DISPATCHES, at_once: 1 }
+    Job { name, run, batches: 1, at_once: HASHES_AT_ONCE }
 }
 
 fn hash_headers(backend: &dyn Backend) {

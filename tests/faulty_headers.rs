@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use blockmill::bitcoin::{Network, Params};
-use blockmill::compute::{Backend, CrossCheck, Guarded};
+use blockmill::compute::{Backend, CrossCheck, Guarded, HASHES_AT_ONCE};
 use blockmill::primitives::{Hash256, Header};
 
 use common::chain::{self, Draft};
@@ -106,10 +106,11 @@ fn a_flip_at_the_edge_of_a_dispatch_is_caught_in_that_dispatch() {
         let (backend, log) = guarded(lie(header, wrong), CrossCheck::OFF);
         log.arm();
         assert_right(&backend, &LONG_CHAIN, "an edge");
-        // Everything before it came from the device, everything after it from the CPU.
+        // The dispatches before it passed, and those under way with it were the last.
         let (right, tally) = (index / ROOM, backend.tally());
-        assert_eq!((tally.mismatches, tally.fallbacks), (1, 3 - right as u64), "header {index}");
-        assert_eq!(log.calls(), right + 1, "header {index}");
+        assert_eq!((tally.mismatches, tally.fallbacks), (1, 1), "header {index}");
+        let calls = right + 1..=right + HASHES_AT_ONCE;
+        assert!(calls.contains(&log.calls()), "header {index}: {}", log.calls());
     }
 }
 

@@ -13,7 +13,9 @@ use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use blockmill::compute::gpu::{Gpu, Kernels, adapters};
-use blockmill::compute::{Backend, Device, DeviceError, Reference};
+use blockmill::compute::{
+    Backend, Device, DeviceError, HASHES_AT_ONCE, Noise, Reference, TreeShape, Work,
+};
 use blockmill::primitives::{Hash256, HashFunction, Header, Messages, Trees, sha256d};
 
 use common::messages::{EDGES, FUNCTIONS, messages, random_lengths};
@@ -61,15 +63,37 @@ fn noise(count: usize) -> Vec<Hash256> {
 
 fn header_ids(gpu: &mut Gpu, headers: &[Header]) -> Vec<Hash256> {
     let mut ids = noise(headers.len());
-    gpu.header_ids(headers, &mut ids).expect("a batch within the limits");
+    hash_headers(gpu, headers, &mut ids).expect("a batch within the limits");
     ids
+}
+
+fn hash_headers(gpu: &mut Gpu, headers: &[Header], ids: &mut [Hash256]) -> Result<(), DeviceError> {
+    gpu.hash(&Work::Headers(&headers.iter().collect::<Vec<_>>()), ids)
+}
+
+fn hash_trees(
+    gpu: &mut Gpu,
+    shape: TreeShape,
+    trees: &Trees,
+    roots: &mut [Hash256],
+) -> Result<(), DeviceError> {
+    gpu.hash(&Work::Trees(shape, &trees.iter().collect::<Vec<_>>()), roots)
+}
+
+fn hash_messages(
+    gpu: &mut Gpu,
+    function: HashFunction,
+    messages: &Messages,
+    digests: &mut [Hash256],
+) -> Result<(), DeviceError> {
+    gpu.hash(&Work::Messages(function, &messages.iter().collect::<Vec<_>>()), digests)
 }
 
 fn roots(gpu: &mut Gpu, shape: Shape, trees: &Trees) -> Result<Vec<Hash256>, DeviceError> {
     let mut roots = noise(trees.len());
     match shape {
-        Shape::Bitcoin => gpu.merkle_roots(trees, &mut roots)?,
-        Shape::Rfc6962 => gpu.rfc6962_roots(trees, &mut roots)?,
+        Shape::Bitcoin => hash_trees(gpu, TreeShape::Bitcoin, trees, &mut roots)?,
+        Shape::Rfc6962 => hash_trees(gpu, TreeShape::Rfc6962, trees, &mut roots)?,
     }
     Ok(roots)
 }
@@ -85,7 +109,7 @@ fn digests(
     messages: &Messages,
 ) -> Result<Vec<Hash256>, DeviceError> {
     let mut digests = noise(messages.len());
-    gpu.hash_messages(function, messages, &mut digests)?;
+    hash_messages(gpu, function, messages, &mut digests)?;
     Ok(digests)
 }
 
@@ -123,8 +147,9 @@ fn headers_equal_the_reference() {
     for count in [most, 257, 256, 255, 65, 64, 63, 32, 31, 1, 0] {
         assert!(header_ids(&mut gpu, &headers[..count]) == expected[..count], "{count} headers");
     }
-    assert_refused(&gpu.header_ids(&headers, &mut noise(most + 1)));
-    assert_refused(&gpu.header_ids(&headers[..2], &mut noise(1)));
+    assert_refused(&hash_headers(&mut gpu, &headers, &mut noise(most + 1)));
+    assert_refused(&hash_headers(&mut gpu, &headers[..2], &mut noise(1)));
+    gpu.rebuild().expect("the adapter is still there");
     // What is refused before it reaches the driver leaves the device open.
     assert!(header_ids(&mut gpu, &headers[..3]) == expected[..3]);
 }
@@ -147,8 +172,10 @@ fn roots_equal_the_reference() {
         assert_refused(&roots(&mut gpu, shape, &trees([most, 1])));
         assert_roots(&mut gpu, shape, &trees([6]));
     }
-    assert_refused(&gpu.merkle_roots(&trees([2]), &mut []));
-    assert_refused(&gpu.rfc6962_roots(&trees([2]), &mut []));
+    assert_refused(&hash_trees(&mut gpu, TreeShape::Bitcoin, &trees([2]), &mut []));
+    gpu.rebuild().expect("the adapter is still there");
+    assert_refused(&hash_trees(&mut gpu, TreeShape::Rfc6962, &trees([2]), &mut []));
+    gpu.rebuild().expect("the adapter is still there");
     assert_roots(&mut gpu, Shape::Rfc6962, &trees([6]));
 }
 
@@ -165,7 +192,8 @@ fn digests_of_messages_are_right() {
     let too_full = full.into_iter().chain([limits.message_bytes % longest + 1]);
     assert_refused(&digests(&mut gpu, HashFunction::Sha256, &messages(too_full)));
     assert_refused(&digests(&mut gpu, HashFunction::Sha256, &messages([longest + 1])));
-    assert_refused(&gpu.hash_messages(HashFunction::Sha256d, &messages([2]), &mut []));
+    assert_refused(&hash_messages(&mut gpu, HashFunction::Sha256d, &messages([2]), &mut []));
+    gpu.rebuild().expect("the adapter is still there");
 
     assert_digests(&mut gpu, &messages(0..=200));
     EDGES.iter().for_each(|&length| assert_digests(&mut gpu, &messages([length])));
@@ -189,6 +217,49 @@ fn readable_hash_kernels_equal_the_generated_ones() {
     });
     let [generated, readable] = outputs;
     assert!(generated == readable);
+}
+
+#[test]
+fn several_pieces_of_work_are_under_way_and_end_in_order() {
+    let Some(mut gpu) = gpu(Kernels::Generated) else { return };
+    let headers = headers(700);
+    let headers: Vec<_> = headers.iter().collect();
+    let leaves = hashes(5, 900);
+    let trees: Vec<_> = leaves.chunks(9).chain([&leaves[..1]]).collect();
+    let messages: Vec<_> = leaves.iter().map(|leaf| &leaf.as_bytes()[..7]).collect();
+    // Of different kinds and sizes, so that later ones could be done first and buffers be mixed up.
+    let all = [
+        Work::Headers(&headers),
+        Work::Trees(TreeShape::Bitcoin, &trees[..3]),
+        Work::Headers(&headers[..1]),
+        Work::Messages(HashFunction::Sha256d, &messages),
+        Work::Trees(TreeShape::Rfc6962, &trees),
+        Work::Trees(TreeShape::Bitcoin, &trees[100..]),
+        Work::Headers(&[]),
+        Work::Messages(HashFunction::Sha256, &messages[..100]),
+    ];
+    let alone: Vec<_> = all
+        .iter()
+        .map(|work| {
+            let mut digests = noise(work.len());
+            gpu.hash(work, &mut digests).expect("within the limits");
+            digests
+        })
+        .collect();
+    let mut ended = 0;
+    for (begun, work) in all.iter().enumerate() {
+        if begun - ended == HASHES_AT_ONCE {
+            let mut digests = noise(all[ended].len());
+            gpu.finish_hashing(&mut digests).expect("it is under way");
+            assert!(digests == alone[ended], "{ended}");
+            ended += 1;
+        }
+        gpu.start_hashing(work, &Noise::new(7)).expect("there is room");
+    }
+    assert_refused(&gpu.start_hashing(&all[0], &Noise::new(7)));
+    gpu.rebuild().expect("the adapter is still there");
+    assert_refused(&gpu.finish_hashing(&mut noise(1)));
+    gpu.rebuild().expect("the adapter is still there");
 }
 
 #[test]

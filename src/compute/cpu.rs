@@ -66,6 +66,11 @@ impl Cpu {
         self.pool.install(|| jobs.par_iter().map(|job| digest(job)).collect())
     }
 
+    /// Does work that may be shared among all threads.
+    pub(super) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(work)
+    }
+
     /// The number of threads that hash.
     #[must_use]
     pub fn threads(&self) -> usize {

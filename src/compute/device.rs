@@ -7,9 +7,14 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::time::Duration;
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
 #[cfg(feature = "mine")]
 use crate::primitives::Target;
-use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::{Hash256, HashFunction, Header};
+
+use super::TreeShape;
 
 /// Hardware that hashes, and that may be wrong, late or gone.
 pub trait Device: Send {
@@ -19,37 +24,32 @@ pub trait Device: Send {
     /// The largest dispatches that the device takes.
     fn limits(&self) -> DispatchLimits;
 
-    /// The id of each header.
+    /// Begins to hash; `noise` fills the result buffer beforehand.
     ///
-    /// `ids` holds random bytes, which the device loads into its result buffer before it starts:
-    /// a kernel that writes nothing then returns noise, not yesterday's right answers.
+    /// A kernel that writes nothing then returns noise, not yesterday's right answers. Up to
+    /// [`HASHES_AT_ONCE`] pieces of work are under way at a time, so that one is uploaded while another is
+    /// hashed and a third is fetched. No search is asked for meanwhile.
     ///
     /// # Errors
-    /// If the device was lost, ran out of memory or out of time. `ids` then means nothing.
-    fn header_ids(&mut self, headers: &[Header], ids: &mut [Hash256]) -> Result<(), DeviceError>;
+    /// If the device was lost, ran out of memory or out of time, or the work exceeds its limits. After an
+    /// error nothing is under way any more.
+    fn start_hashing(&mut self, work: &Work<'_>, noise: &Noise) -> Result<(), DeviceError>;
 
-    /// The root of each of Bitcoin's Merkle trees; `roots` holds random bytes, as above.
+    /// Waits for the digests of the work that began first of what is under way.
     ///
     /// # Errors
-    /// As for [`Device::header_ids`].
-    fn merkle_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError>;
+    /// As for [`Device::start_hashing`], and if nothing is under way; `digests` then means nothing. Also if
+    /// there is not one place for each digest.
+    fn finish_hashing(&mut self, digests: &mut [Hash256]) -> Result<(), DeviceError>;
 
-    /// The digest of each message; `digests` holds random bytes, as above.
+    /// Hashes from beginning to end, while nothing else is under way.
     ///
     /// # Errors
-    /// As for [`Device::header_ids`].
-    fn hash_messages(
-        &mut self,
-        function: HashFunction,
-        messages: &Messages,
-        digests: &mut [Hash256],
-    ) -> Result<(), DeviceError>;
-
-    /// The root of each of RFC 6962's Merkle trees; `roots` holds random bytes, as above.
-    ///
-    /// # Errors
-    /// As for [`Device::header_ids`].
-    fn rfc6962_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError>;
+    /// As for [`Device::start_hashing`].
+    fn hash(&mut self, work: &Work<'_>, digests: &mut [Hash256]) -> Result<(), DeviceError> {
+        self.start_hashing(work, &Noise::new(rand::random()))?;
+        self.finish_hashing(digests)
+    }
 
     /// Begins to look for candidate nonces of two headers; `noise` fills the result buffer beforehand.
     ///
@@ -57,7 +57,7 @@ pub trait Device: Send {
     /// while the host looks at the result of another. No other work is asked for meanwhile.
     ///
     /// # Errors
-    /// As for [`Device::header_ids`]. After an error nothing is under way any more.
+    /// As for [`Device::start_hashing`].
     #[cfg(feature = "mine")]
     fn start_search(
         &mut self,
@@ -97,6 +97,57 @@ pub trait Device: Send {
     /// # Errors
     /// If it does not come back.
     fn rebuild(&mut self) -> Result<(), DeviceError>;
+}
+
+/// Pieces of hashing that are under way at a time: one on its way to the device, one there, and one on its
+/// way back.
+pub const HASHES_AT_ONCE: usize = 3;
+
+/// What is hashed in one dispatch: each job has one digest.
+#[derive(Clone, Copy, Debug)]
+pub enum Work<'a> {
+    /// The id of each header.
+    Headers(&'a [&'a Header]),
+    /// The root of each tree, from its leaves, of which there is at least one.
+    Trees(TreeShape, &'a [&'a [Hash256]]),
+    /// The digest of each message.
+    Messages(HashFunction, &'a [&'a [u8]]),
+}
+
+impl Work<'_> {
+    /// The number of digests.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Headers(headers) => headers.len(),
+            Self::Trees(_, trees) => trees.len(),
+            Self::Messages(_, messages) => messages.len(),
+        }
+    }
+
+    /// Whether there is nothing to hash.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Random bytes for a result buffer. They are no secret, but new each time; and pieces of them can be made
+/// side by side.
+#[derive(Clone, Debug)]
+pub struct Noise(u64);
+
+impl Noise {
+    /// What follows from a random number.
+    #[must_use]
+    pub const fn new(random: u64) -> Self {
+        Self(random)
+    }
+
+    /// Fills a piece of the buffer, known by its number.
+    pub fn fill(&self, piece: usize, bytes: &mut [u8]) {
+        SmallRng::seed_from_u64(self.0 ^ (piece as u64).rotate_right(8)).fill_bytes(bytes);
+    }
 }
 
 /// What kind of hardware a device is.
@@ -146,14 +197,13 @@ pub struct DeviceInfo {
 /// The largest single dispatches of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DispatchLimits {
-    /// Headers in one call of [`Device::header_ids`].
+    /// Headers in one piece of work.
     pub headers: usize,
-    /// Leaves of all trees together in one call of [`Device::merkle_roots`] or
-    /// [`Device::rfc6962_roots`].
+    /// Leaves of all trees together in one piece of work.
     pub leaves: usize,
-    /// Messages in one call of [`Device::hash_messages`].
+    /// Messages in one piece of work.
     pub messages: usize,
-    /// Bytes of all messages together in one call of [`Device::hash_messages`].
+    /// Bytes of all messages together in one piece of work.
     pub message_bytes: usize,
     /// Bytes of one message. One thread hashes it from end to end, so that a dispatch takes as long
     /// as its longest message, however few there are.

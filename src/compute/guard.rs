@@ -152,19 +152,15 @@ impl Guarded {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One batch: on the device if it can be trusted with it, else on the CPU.
-    pub(super) fn batch<T>(
+    /// One batch, on the device if it can be trusted with it; otherwise the CPU has to do it.
+    pub(super) fn on_device<T>(
         &self,
-        mut on_device: impl FnMut(&mut dyn Device, &mut StdRng, &mut Tally) -> Result<T, Fault>,
-        on_cpu: impl FnOnce(&Cpu) -> T,
-    ) -> T {
+        mut work: impl FnMut(&mut dyn Device, &mut StdRng, &mut Tally) -> Result<T, Fault>,
+    ) -> Option<T> {
         let mut state = self.state();
-        if let Some(answer) = state.on_device(&mut on_device) {
-            return answer;
-        }
-        state.tally.fallbacks += 1;
-        drop(state);
-        on_cpu(&self.cpu)
+        let answer = state.on_device(&mut work);
+        state.tally.fallbacks += u64::from(answer.is_none());
+        answer
     }
 
     pub(super) const fn cpu(&self) -> &Cpu {
@@ -204,7 +200,7 @@ impl Backend for Guarded {
         if !self.takes(JobKind::Headers, headers.len()) {
             return self.cpu.header_ids(headers, ids);
         }
-        self.digests(&HeaderIds, headers.iter(), ids);
+        self.digests(&HeaderIds, &headers.iter().collect::<Vec<_>>(), ids);
     }
 
     fn confirm_header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
@@ -222,7 +218,7 @@ impl Backend for Guarded {
         if !self.takes(JobKind::BitcoinTrees, trees.leaf_count()) {
             return self.cpu.merkle_roots(trees, roots);
         }
-        self.digests(&Roots(TreeShape::Bitcoin), trees.iter(), roots);
+        self.digests(&Roots(TreeShape::Bitcoin), &trees.iter().collect::<Vec<_>>(), roots);
     }
 
     fn confirm_merkle_root(&self, leaves: &[Hash256], root: Hash256) -> Hash256 {
@@ -238,7 +234,7 @@ impl Backend for Guarded {
         if !self.takes(JobKind::Messages, messages.len()) {
             return self.cpu.hash_messages(function, messages, digests);
         }
-        self.digests(&MessageDigests(function), messages.iter(), digests);
+        self.digests(&MessageDigests(function), &messages.iter().collect::<Vec<_>>(), digests);
     }
 
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
@@ -246,7 +242,7 @@ impl Backend for Guarded {
         if !self.takes(JobKind::Rfc6962Trees, trees.leaf_count()) {
             return self.cpu.rfc6962_roots(trees, roots);
         }
-        self.digests(&Roots(TreeShape::Rfc6962), trees.iter(), roots);
+        self.digests(&Roots(TreeShape::Rfc6962), &trees.iter().collect::<Vec<_>>(), roots);
     }
 
     fn was_wrong(&self, what: String) {

@@ -2,15 +2,18 @@
 //! the other answers is computed again.
 
 use std::borrow::Borrow;
+use std::collections::VecDeque;
+use std::ops::Range;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, seq};
+use rayon::prelude::*;
 
-use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::{Hash256, HashFunction, Header};
 
 use super::guard::Fault;
 use super::tree_shape::TreeShape;
-use super::{Device, DeviceError, DispatchLimits, Guarded, Tally, cpu};
+use super::{Device, DispatchLimits, Guarded, HASHES_AT_ONCE, Noise, Tally, Work, cpu};
 
 /// Jobs with known answers in each dispatch. A device that is wrong in one of a hundred results
 /// passes a dispatch of these with a chance of 92 %, one that is wrong in half of them of 0.4 %.
@@ -26,12 +29,18 @@ const KNOWN_MESSAGE_BYTES_MIN: usize = 16;
 /// is wanted.
 const KNOWN_MESSAGE_BYTES_MAX: usize = 256;
 
+/// Answers that a thread looks at before it hands some to another.
+const ANSWERS_PER_TASK: usize = 512;
+
 /// A kind of job whose result is one digest.
 pub(super) trait Kind: Sync {
     /// What is hashed.
     type Job: ?Sized + Sync;
     /// The same, made up by the guard.
     type Known: Borrow<Self::Job>;
+
+    /// The least size of a dispatch that hides what handing it over costs.
+    const LEAST: usize;
 
     /// What one dispatch takes beside the known answers.
     fn room(&self, limits: DispatchLimits) -> Room;
@@ -42,13 +51,8 @@ pub(super) trait Kind: Sync {
     /// A random job, to stand among those that are wanted, of which there is at least one.
     fn random(&self, rng: &mut StdRng, wanted: &[&Self::Job]) -> Self::Known;
 
-    /// The digests, which a device computes.
-    fn digests_on(
-        &self,
-        device: &mut dyn Device,
-        jobs: &[&Self::Job],
-        digests: &mut [Hash256],
-    ) -> Result<(), DeviceError>;
+    /// The jobs, as a device takes them.
+    fn work<'w>(&self, jobs: &'w [&'w Self::Job]) -> Work<'w>;
 
     /// The digest, which the host computes.
     fn digest(&self, job: &Self::Job) -> Hash256;
@@ -103,6 +107,8 @@ impl Kind for HeaderIds {
     type Job = Header;
     type Known = Header;
 
+    const LEAST: usize = 1 << 13;
+
     fn room(&self, limits: DispatchLimits) -> Room {
         Room { jobs: limits.headers, size: limits.headers, largest: 1 }.beside_known(1)
     }
@@ -117,14 +123,8 @@ impl Kind for HeaderIds {
         Header::from_bytes(bytes)
     }
 
-    fn digests_on(
-        &self,
-        device: &mut dyn Device,
-        jobs: &[&Header],
-        digests: &mut [Hash256],
-    ) -> Result<(), DeviceError> {
-        let headers: Vec<Header> = jobs.iter().copied().copied().collect();
-        device.header_ids(&headers, digests)
+    fn work<'w>(&self, jobs: &'w [&'w Header]) -> Work<'w> {
+        Work::Headers(jobs)
     }
 
     fn digest(&self, header: &Header) -> Hash256 {
@@ -132,13 +132,14 @@ impl Kind for HeaderIds {
     }
 
     fn confirm(&self, headers: &[&Header], ids: &[Hash256]) -> Result<(), Fault> {
-        for (index, (header, id)) in headers.iter().zip(ids).enumerate() {
+        let each = headers.par_iter().zip(ids).enumerate().with_min_len(ANSWERS_PER_TASK);
+        each.try_for_each(|(index, (header, id))| {
             let named = headers.get(index + 1).is_some_and(|next| next.parent() == *id);
-            if !named || !header.is_solved_by(id) {
-                expect(self, header, id, "an id that no other header confirms")?;
+            if named && header.is_solved_by(id) {
+                return Ok(());
             }
-        }
-        Ok(())
+            expect(self, header, id, "an id that no other header confirms")
+        })
     }
 }
 
@@ -148,6 +149,8 @@ pub(super) struct Roots(pub(super) TreeShape);
 impl Kind for Roots {
     type Job = [Hash256];
     type Known = Vec<Hash256>;
+
+    const LEAST: usize = 1 << 13;
 
     fn room(&self, DispatchLimits { leaves, .. }: DispatchLimits) -> Room {
         // No tree is without leaves.
@@ -165,15 +168,8 @@ impl Kind for Roots {
         leaves
     }
 
-    fn digests_on(
-        &self,
-        device: &mut dyn Device,
-        jobs: &[&[Hash256]],
-        digests: &mut [Hash256],
-    ) -> Result<(), DeviceError> {
-        let mut trees = Trees::new();
-        jobs.iter().for_each(|leaves| trees.push(leaves));
-        self.0.roots_on(device, &trees, digests)
+    fn work<'w>(&self, jobs: &'w [&'w [Hash256]]) -> Work<'w> {
+        Work::Trees(self.0, jobs)
     }
 
     fn digest(&self, leaves: &[Hash256]) -> Hash256 {
@@ -187,6 +183,8 @@ pub(super) struct MessageDigests(pub(super) HashFunction);
 impl Kind for MessageDigests {
     type Job = [u8];
     type Known = Vec<u8>;
+
+    const LEAST: usize = 1 << 20;
 
     fn room(&self, limits: DispatchLimits) -> Room {
         let DispatchLimits { messages, message_bytes, longest_message, .. } = limits;
@@ -211,15 +209,8 @@ impl Kind for MessageDigests {
         message
     }
 
-    fn digests_on(
-        &self,
-        device: &mut dyn Device,
-        jobs: &[&[u8]],
-        digests: &mut [Hash256],
-    ) -> Result<(), DeviceError> {
-        let mut messages = Messages::new();
-        jobs.iter().for_each(|message| messages.push(&[message]));
-        device.hash_messages(self.0, &messages, digests)
+    fn work<'w>(&self, jobs: &'w [&'w [u8]]) -> Work<'w> {
+        Work::Messages(self.0, jobs)
     }
 
     fn digest(&self, message: &[u8]) -> Hash256 {
@@ -228,75 +219,131 @@ impl Kind for MessageDigests {
 }
 
 impl Guarded {
-    /// Computes a digest of each job, a dispatch at a time; what no dispatch takes is the CPU's,
-    /// without a fault of the device.
-    pub(super) fn digests<'a, K: Kind>(
-        &self,
-        kind: &K,
-        jobs: impl Iterator<Item = &'a K::Job>,
-        digests: &mut [Hash256],
-    ) where
-        K::Job: 'a,
-    {
+    /// Computes a digest of each job; what no dispatch takes is the CPU's, without a fault of the device.
+    pub(super) fn digests<K: Kind>(&self, kind: &K, jobs: &[&K::Job], digests: &mut [Hash256]) {
         let room = kind.room(self.limits());
-        let on_cpu = |jobs: &[&K::Job]| self.cpu().each(jobs, |job| kind.digest(job));
-        let (fitting, too_large): (Vec<_>, Vec<_>) =
-            jobs.zip(digests).partition(|(job, _)| room.takes(kind.size(job)));
-
-        let (jobs, places): (Vec<_>, Vec<_>) = too_large.into_iter().unzip();
-        put(on_cpu(&jobs), places);
-
-        let (jobs, places): (Vec<_>, Vec<_>) = fitting.into_iter().unzip();
-        let (mut jobs, mut places) = (&jobs[..], places.into_iter());
-        while !jobs.is_empty() {
-            let (part, rest) = jobs.split_at(room.first_of(jobs.iter().map(|job| kind.size(job))));
-            let answers = self.batch(
-                |device, rng, tally| self.dispatch(kind, part, device, rng, tally),
-                |_| on_cpu(part),
-            );
-            put(answers, places.by_ref());
-            jobs = rest;
+        let fits = |index: &usize| room.takes(kind.size(jobs[*index]));
+        let (fitting, too_large): (Vec<_>, Vec<_>) = (0..jobs.len()).partition(fits);
+        if too_large.is_empty() {
+            return self.fitting(kind, jobs, digests);
+        }
+        let some = |which: &[usize]| which.iter().map(|&index| jobs[index]).collect::<Vec<_>>();
+        let mut answers = vec![Hash256::default(); fitting.len()];
+        self.fitting(kind, &some(&fitting), &mut answers);
+        answers.extend(self.cpu().each(&some(&too_large), |job| kind.digest(job)));
+        for (index, answer) in fitting.into_iter().chain(too_large).zip(answers) {
+            digests[index] = answer;
         }
     }
 
-    /// One dispatch: what the device answers to the jobs, if nothing shows that it is wrong.
-    fn dispatch<K: Kind>(
+    fn fitting<K: Kind>(&self, kind: &K, jobs: &[&K::Job], digests: &mut [Hash256]) {
+        if jobs.is_empty() {
+            return;
+        }
+        // What a device that fails has done stays so when it goes on.
+        let mut waiting = VecDeque::from(parts(kind, jobs, kind.room(self.limits())));
+        let done = self.on_device(|device, rng, tally| {
+            // The host's share of it is as much as the device's, and all threads take part.
+            self.cpu().install(|| {
+                self.dispatches(kind, jobs, &mut waiting, digests, &mut Way { device, rng, tally })
+            })
+        });
+        if done.is_none() {
+            digests.copy_from_slice(&self.cpu().each(jobs, |job| kind.digest(job)));
+        }
+    }
+
+    /// Each part in a dispatch of its own, several of them under way; what the device answers to all, if
+    /// nothing shows that it is wrong. Parts that are done no longer wait.
+    fn dispatches<K: Kind>(
         &self,
         kind: &K,
-        wanted: &[&K::Job],
-        device: &mut dyn Device,
-        rng: &mut StdRng,
-        tally: &mut Tally,
-    ) -> Result<Vec<Hash256>, Fault> {
-        let known: Vec<_> = (0..KNOWN_ANSWERS).map(|_| kind.random(rng, wanted)).collect();
-        let known: Vec<&K::Job> = known.iter().map(Borrow::borrow).collect();
-        let places = known_places(rng, wanted.len());
-        let jobs = interleave(wanted, &known, &places);
-        let mut answers = vec![Hash256::default(); jobs.len()];
-        rng.fill_bytes(bytemuck::cast_slice_mut(&mut answers));
-        kind.digests_on(device, &jobs, &mut answers)?;
-
-        let (answers, of_known) = separate(&answers, &places);
-        for (job, answer) in known.iter().zip(&of_known) {
-            expect(kind, job, answer, "a known answer")?;
+        jobs: &[&K::Job],
+        waiting: &mut VecDeque<Range<usize>>,
+        digests: &mut [Hash256],
+        way: &mut Way<'_>,
+    ) -> Result<(), Fault> {
+        let mut under_way = VecDeque::new();
+        loop {
+            while under_way.len() < HASHES_AT_ONCE
+                && let Some(part) = waiting.get(under_way.len())
+            {
+                under_way.push_back(Dispatch::start(kind, &jobs[part.clone()], way)?);
+            }
+            let Some((dispatch, part)) = under_way.pop_front().zip(waiting.front().cloned()) else {
+                return Ok(());
+            };
+            let (jobs, digests) = (&jobs[part.clone()], &mut digests[part]);
+            dispatch.finish(kind, jobs, digests, way)?;
+            let sample = self.cross_check().sample_size(jobs.len());
+            way.tally.cross_checked += sample as u64;
+            let sample = seq::index::sample(way.rng, jobs.len(), sample).into_vec();
+            sample.par_iter().with_min_len(ANSWERS_PER_TASK).try_for_each(|&index| {
+                expect(kind, jobs[index], &digests[index], "a cross-checked result")
+            })?;
+            waiting.pop_front();
         }
-        kind.confirm(wanted, &answers)?;
-        let sample = self.cross_check().sample_size(wanted.len());
-        for index in seq::index::sample(rng, wanted.len(), sample) {
-            tally.cross_checked += 1;
-            expect(kind, wanted[index], &answers[index], "a cross-checked result")?;
-        }
-        Ok(answers)
     }
 }
 
-/// Puts each digest in its place.
-fn put<'a>(digests: Vec<Hash256>, places: impl IntoIterator<Item = &'a mut Hash256>) {
-    // The digests come first: a `zip` takes an item of its first half before it finds that the
-    // second has ended.
-    for (digest, place) in digests.into_iter().zip(places) {
-        *place = digest;
+/// What a batch needs on its way through the device.
+struct Way<'a> {
+    device: &'a mut dyn Device,
+    rng: &'a mut StdRng,
+    tally: &'a mut Tally,
+}
+
+/// A dispatch that is under way: the jobs with known answers among those that are wanted.
+struct Dispatch<K: Kind> {
+    known: Vec<K::Known>,
+    places: Vec<usize>,
+}
+
+impl<K: Kind> Dispatch<K> {
+    fn start(kind: &K, wanted: &[&K::Job], way: &mut Way<'_>) -> Result<Self, Fault> {
+        let known: Vec<_> = (0..KNOWN_ANSWERS).map(|_| kind.random(way.rng, wanted)).collect();
+        let places = known_places(way.rng, wanted.len());
+        let jobs = interleave(wanted, known.iter().map(job_of::<K>), &places);
+        way.device.start_hashing(&kind.work(&jobs), &Noise::new(way.rng.next_u64()))?;
+        Ok(Self { known, places })
     }
+
+    /// Waits for the digests, and checks what can be checked.
+    fn finish(
+        self,
+        kind: &K,
+        wanted: &[&K::Job],
+        digests: &mut [Hash256],
+        way: &mut Way<'_>,
+    ) -> Result<(), Fault> {
+        let mut answers = vec![Hash256::default(); wanted.len() + self.known.len()];
+        way.device.finish_hashing(&mut answers)?;
+        separate(&answers, &self.places, digests);
+        for (job, &place) in self.known.iter().zip(&self.places) {
+            expect(kind, job_of::<K>(job), &answers[place], "a known answer")?;
+        }
+        kind.confirm(wanted, digests)
+    }
+}
+
+fn job_of<K: Kind>(known: &K::Known) -> &K::Job {
+    known.borrow()
+}
+
+/// The jobs of each dispatch, in turn: as few as hide what handing one over costs, where there are enough
+/// for several that overlap.
+fn parts<K: Kind>(kind: &K, jobs: &[&K::Job], room: Room) -> Vec<Range<usize>> {
+    let total: usize = jobs.iter().map(|job| kind.size(job)).sum();
+    let aim = K::LEAST.max(total / (2 * HASHES_AT_ONCE));
+    let room = Room { size: room.size.min(aim), ..room };
+    let (mut parts, mut first) = (Vec::new(), 0);
+    while first < jobs.len() {
+        // One that is larger than that goes alone.
+        let count = room.first_of(jobs[first..].iter().map(|job| kind.size(job))).max(1);
+        parts.push(first..first + count);
+        first += count;
+    }
+    parts
 }
 
 /// The places of the known answers among `count` jobs and them, lowest first.
@@ -307,28 +354,31 @@ fn known_places(rng: &mut StdRng, count: usize) -> Vec<usize> {
 }
 
 /// The jobs, with the known ones at their places.
-fn interleave<T: Copy>(jobs: &[T], known: &[T], places: &[usize]) -> Vec<T> {
-    let mut all = Vec::with_capacity(jobs.len() + known.len());
+fn interleave<'j, T: ?Sized>(
+    jobs: &[&'j T],
+    known: impl Iterator<Item = &'j T>,
+    places: &[usize],
+) -> Vec<&'j T> {
+    let mut all = Vec::with_capacity(jobs.len() + places.len());
     let mut rest = jobs;
-    for (job, &place) in known.iter().zip(places) {
+    for (job, &place) in known.zip(places) {
         let (before, after) = rest.split_at(place - all.len());
         all.extend_from_slice(before);
-        all.push(*job);
+        all.push(job);
         rest = after;
     }
     all.extend_from_slice(rest);
     all
 }
 
-/// What lies between the known places, and what lies on them.
-fn separate(answers: &[Hash256], places: &[usize]) -> (Vec<Hash256>, Vec<Hash256>) {
-    let mut wanted = Vec::with_capacity(answers.len() - places.len());
+/// What lies between the known places.
+fn separate(answers: &[Hash256], places: &[usize], mut wanted: &mut [Hash256]) {
     let mut from = 0;
     for &place in places.iter().chain([&answers.len()]) {
-        wanted.extend_from_slice(&answers[from..place]);
-        from = place + 1;
+        let (these, rest) = wanted.split_at_mut(place - from);
+        these.copy_from_slice(&answers[from..place]);
+        (wanted, from) = (rest, place + 1);
     }
-    (wanted, places.iter().map(|&place| answers[place]).collect())
 }
 
 /// Holds that the device's answer is the host's.

@@ -1,6 +1,5 @@
 //! The guard's part in a search: the decoy, and the check of every hit.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -35,11 +34,9 @@ impl Guarded {
         jobs: &mut dyn Iterator<Item = SearchJob>,
     ) -> Option<(SearchJob, u32)> {
         // What is searched stays so, whoever goes on after a failure.
-        let parts = RefCell::new(Parts { jobs, open: VecDeque::new(), rest: None });
-        self.batch(
-            |device, rng, _| self.search_on_device(device, rng, &mut parts.borrow_mut()),
-            |cpu| parts.borrow_mut().search_on(cpu),
-        )
+        let mut parts = Parts { jobs, open: VecDeque::new(), rest: None };
+        let found = self.on_device(|device, rng, _| self.search_on_device(device, rng, &mut parts));
+        found.unwrap_or_else(|| parts.search_on(self.cpu()))
     }
 
     fn search_on_device(

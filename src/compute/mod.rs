@@ -28,7 +28,10 @@ mod tree_shape;
 
 pub use backend::{Backend, Tally};
 pub use cpu::Cpu;
-pub use device::{Device, DeviceError, DeviceInfo, DeviceTimes, DeviceType, DispatchLimits};
+pub use device::{
+    Device, DeviceError, DeviceInfo, DeviceTimes, DeviceType, DispatchLimits, HASHES_AT_ONCE,
+    Noise, Work,
+};
 #[cfg(feature = "mine")]
 pub use device::{
     HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SEARCHES_AT_ONCE, SearchDispatch, SearchResult,
@@ -40,3 +43,4 @@ pub use search::SearchJob;
 #[cfg(all(test, feature = "mine"))]
 pub(crate) use selftest::published_header;
 pub use selftest::{SelfTestFailure, self_test};
+pub use tree_shape::TreeShape;

@@ -4,7 +4,7 @@ use crate::primitives::rfc6962::published as rfc6962;
 use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 
 use super::tree_shape::TreeShape;
-use super::{Device, DeviceError, cpu};
+use super::{Device, DeviceError, Work, cpu};
 #[cfg(feature = "mine")]
 use super::{SEARCH_GROUP, SearchDispatch};
 
@@ -90,7 +90,7 @@ fn headers_are_right(device: &mut dyn Device, header: Header) -> Result<(), Self
     let nonce = header.nonce();
     let headers: Vec<_> = (0..HEADERS).map(|n| header.with_nonce(nonce.wrapping_add(n))).collect();
     let mut ids = vec![Hash256::ZERO; headers.len()];
-    device.header_ids(&headers, &mut ids)?;
+    device.hash(&Work::Headers(&headers.iter().collect::<Vec<_>>()), &mut ids)?;
     all_are_right(&ids, &[published(ID)], headers.iter().map(Header::id), "header ids")
 }
 
@@ -131,7 +131,7 @@ fn roots_are_right(
     what: &'static str,
 ) -> Result<(), SelfTestFailure> {
     let mut roots = vec![Hash256::ZERO; trees.len()];
-    shape.roots_on(device, trees, &mut roots)?;
+    device.hash(&Work::Trees(shape, &trees.iter().collect::<Vec<_>>()), &mut roots)?;
     let host = trees.iter().map(|leaves| shape.root(leaves));
     all_are_right(&roots, published, host, what)
 }
@@ -151,7 +151,8 @@ fn digests_are_right(
     }
     messages.push(&[&filler(function, 1000)]);
     let mut digests = vec![Hash256::ZERO; messages.len()];
-    device.hash_messages(function, &messages, &mut digests)?;
+    let work = messages.iter().collect::<Vec<_>>();
+    device.hash(&Work::Messages(function, &work), &mut digests)?;
     let published: Vec<_> = published.iter().map(|(_, digest)| digest_of_hex(digest)).collect();
     let host = messages.iter().map(|message| cpu::hash_message(function, message));
     all_are_right(&digests, &published, host, what)

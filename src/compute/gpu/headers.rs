@@ -1,53 +1,51 @@
 //! The host side of `headers.wgsl`.
 
-use wgpu::BufferUsages;
+use std::ops::Range;
 
-use crate::compute::DeviceError;
+use crate::compute::{DeviceError, Noise};
 use crate::primitives::{Hash256, Header};
 
 use super::kernels::{HASH_GROUP, Kernels};
-use super::link::{Download, Grown, Link, Pass, Upload, part};
+use super::link::{Fetch, Gathered, Link, Pass, Sink, Source, Submitted, Upload, part};
+use super::slot::Slot;
 
-/// The kernel that hashes headers, and its buffers.
+/// The kernel that hashes headers.
 pub(super) struct HeaderKernel {
     pipeline: wgpu::ComputePipeline,
-    headers: Grown,
-    ids: Grown,
 }
 
 impl HeaderKernel {
     pub(super) fn new(link: &Link, kernels: Kernels) -> Result<Self, DeviceError> {
-        let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-        Ok(Self {
-            pipeline: link.pipeline("headers", &kernels.headers())?,
-            headers: Grown::new("headers", storage),
-            ids: Grown::new("ids", storage | BufferUsages::COPY_SRC),
-        })
+        Ok(Self { pipeline: link.pipeline("headers", &kernels.headers())? })
     }
 
-    pub(super) fn run(
-        &mut self,
-        link: &mut Link,
-        headers: &[Header],
-        ids: &mut [Hash256],
-    ) -> Result<(), DeviceError> {
-        let input: &[u8] = bytemuck::cast_slice(headers);
-        let output: &mut [u8] = bytemuck::cast_slice_mut(ids);
-        let headers_buffer = link.reserve(&mut self.headers, input.len())?;
-        let ids_buffer = link.reserve(&mut self.ids, output.len())?;
-
-        let bindings = [part(headers_buffer, 0, input.len()), part(ids_buffer, 0, output.len())];
+    pub(super) fn start(
+        &self,
+        link: &Link,
+        slot: &mut Slot,
+        headers: &[&Header],
+        noise: &Noise,
+    ) -> Result<Submitted, DeviceError> {
+        let (input, output) = (headers.len() * Header::LEN, headers.len() * size_of::<Hash256>());
+        let headers_buffer = link.reserve(&mut slot.input, input)?;
+        let ids_buffer = link.reserve(&mut slot.output, output)?;
+        let bindings = [part(headers_buffer, 0, input), part(ids_buffer, 0, output)];
         let pass = Pass {
             pipeline: &self.pipeline,
             bindings: link.bind(&self.pipeline, bindings),
             groups: [super::count_u32(headers.len()).div_ceil(HASH_GROUP), 1],
         };
-        // The ids arrive as noise, which a kernel that writes nothing would leave in place.
-        let noise = output.to_vec();
+        let sizes = std::iter::repeat_n(Header::LEN, headers.len());
+        let write = |which: Range<usize>, sink: &mut Sink<'_>| {
+            headers[which].iter().for_each(|header| sink.put(header.as_bytes()));
+        };
+        let gathered = Gathered::new(sizes, &write);
         let uploads = [
-            Upload { buffer: headers_buffer, offset: 0, bytes: input },
-            Upload { buffer: ids_buffer, offset: 0, bytes: &noise },
+            Upload { buffer: headers_buffer, offset: 0, source: Source::Gathered(gathered) },
+            // Which a kernel that writes nothing would leave in place.
+            Upload { buffer: ids_buffer, offset: 0, source: Source::Noise(noise, output) },
         ];
-        link.run(&uploads, &[pass], Download { buffer: ids_buffer, offset: 0, bytes: output })
+        let fetch = Fetch { buffer: ids_buffer, offset: 0, bytes: output };
+        link.submit(&mut slot.staging, &uploads, &[pass], &fetch)
     }
 }

@@ -1,15 +1,17 @@
 //! An open device: its queue, its staging buffers, and a place where its errors gather.
 //!
-//! Work goes through [`Link::run`]: bytes in, passes, bytes out, one submission, one wait. Where
-//! several submissions are to overlap, each has its own [`Staging`], and [`Link::submit`] and
-//! [`Link::collect`] are the two halves of a run.
+//! Work is bytes in, passes, bytes out: one submission by [`Link::submit`], and one wait in
+//! [`Link::collect`]. Several submissions overlap, each with a [`Staging`] of its own.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::compute::{DeviceError, DeviceTimes, DeviceType};
+use rayon::prelude::*;
+
+use crate::compute::{DeviceError, DeviceTimes, DeviceType, Noise};
 
 use super::adapter::Adapter;
 use super::stamps::{self, Stamps};
@@ -69,7 +71,133 @@ pub(super) struct Upload<'a> {
     pub(super) buffer: &'a wgpu::Buffer,
     /// In bytes; a multiple of four, as is the length.
     pub(super) offset: u64,
-    pub(super) bytes: &'a [u8],
+    pub(super) source: Source<'a>,
+}
+
+/// Where bytes come from that are to go to the device. They are written to the memory from which the device
+/// fetches them, without a copy in between.
+pub(super) enum Source<'a> {
+    Bytes(&'a [u8]),
+    /// So many bytes of noise.
+    Noise(&'a Noise, usize),
+    Gathered(Gathered<'a>),
+}
+
+/// The bytes of each thing in a list, one after the other, in pieces of several things that threads write
+/// side by side.
+pub(super) struct Gathered<'a> {
+    /// Of each piece its last thing, excluded, and the end of its bytes.
+    ends: Vec<(usize, usize)>,
+    write: &'a (dyn Fn(Range<usize>, &mut Sink<'_>) + Sync),
+}
+
+/// The bytes of a piece: few enough to occupy all threads, and enough to be worth handing over.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Where mapped memory may begin.
+#[expect(clippy::cast_possible_truncation, reason = "it is eight")]
+const MAP_ALIGNMENT: usize = wgpu::MAP_ALIGNMENT as usize;
+
+const _: () = assert!(PIECE_BYTES.is_multiple_of(MAP_ALIGNMENT));
+
+/// Pieces that one thread writes before others could have begun.
+const PIECES_ALONE: usize = 4;
+
+impl<'a> Gathered<'a> {
+    /// Things that take so many bytes each; `write` puts those in a range into the sink.
+    pub(super) fn new(
+        sizes: impl Iterator<Item = usize>,
+        write: &'a (dyn Fn(Range<usize>, &mut Sink<'_>) + Sync),
+    ) -> Self {
+        let (mut ends, mut begin, mut at, mut count) = (Vec::new(), 0, 0, 0);
+        for size in sizes {
+            (at, count) = (at + size, count + 1);
+            if at - begin >= PIECE_BYTES && at.is_multiple_of(MAP_ALIGNMENT) {
+                ends.push((count, at));
+                begin = at;
+            }
+        }
+        if at > begin {
+            ends.push((count, at));
+        }
+        Self { ends, write }
+    }
+}
+
+impl Source<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Noise(_, len) => *len,
+            Self::Gathered(Gathered { ends, .. }) => ends.last().map_or(0, |(_, end)| *end),
+        }
+    }
+
+    /// What is to be written, in pieces, each with its length.
+    fn pieces(&self) -> Vec<(usize, Content<'_>)> {
+        match self {
+            Self::Bytes(bytes) => {
+                let chunks = bytes.chunks(PIECE_BYTES);
+                chunks.map(|chunk| (chunk.len(), Content::Bytes(chunk))).collect()
+            }
+            Self::Noise(noise, len) => {
+                let begins = (0..*len).step_by(PIECE_BYTES).enumerate();
+                let piece =
+                    |(number, at)| (PIECE_BYTES.min(len - at), Content::Noise(noise, number));
+                begins.map(piece).collect()
+            }
+            Self::Gathered(Gathered { ends, write }) => {
+                let mut before = (0, 0);
+                let piece = |&(last, end): &(usize, usize)| {
+                    let (first, at) = std::mem::replace(&mut before, (last, end));
+                    (end - at, Content::Things(*write, first..last))
+                };
+                ends.iter().map(piece).collect()
+            }
+        }
+    }
+}
+
+/// What is written to a piece of memory.
+enum Content<'a> {
+    Bytes(&'a [u8]),
+    /// The piece of the noise with this number.
+    Noise(&'a Noise, usize),
+    Things(&'a (dyn Fn(Range<usize>, &mut Sink<'_>) + Sync), Range<usize>),
+}
+
+impl Content<'_> {
+    fn write(self, mut view: wgpu::BufferViewMut) {
+        let len = view.len();
+        let mut sink = Sink(view.slice(..));
+        match self {
+            Self::Bytes(bytes) => sink.put(bytes),
+            Self::Noise(noise, number) => {
+                let mut bytes = vec![0; len];
+                noise.fill(number, &mut bytes);
+                sink.put(&bytes);
+            }
+            Self::Things(write, things) => write(things, &mut sink),
+        }
+    }
+}
+
+/// What is left of a piece of memory that the device reads: it may be uncached, and is written once, in
+/// order.
+pub(super) struct Sink<'m>(wgpu::WriteOnly<'m, [u8]>);
+
+impl<'m> Sink<'m> {
+    #[cfg(test)]
+    pub(super) fn of(bytes: &'m mut [u8]) -> Self {
+        Self(wgpu::WriteOnly::from(bytes))
+    }
+
+    /// Writes the next bytes.
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        let (mut these, rest) = std::mem::take(&mut self.0).split_at(bytes.len());
+        these.copy_from_slice(bytes);
+        self.0 = rest;
+    }
 }
 
 /// One dispatch of a kernel.
@@ -78,14 +206,6 @@ pub(super) struct Pass<'a> {
     pub(super) bindings: wgpu::BindGroup,
     /// Workgroups along the first two dimensions.
     pub(super) groups: [u32; 2],
-}
-
-/// Bytes to fetch from a buffer after the passes.
-pub(super) struct Download<'a> {
-    pub(super) buffer: &'a wgpu::Buffer,
-    /// In bytes; a multiple of four, as is the length.
-    pub(super) offset: u64,
-    pub(super) bytes: &'a mut [u8],
 }
 
 /// Which bytes of a buffer to fetch after the passes.
@@ -128,7 +248,6 @@ pub(super) struct Link {
     queue: wgpu::Queue,
     fault: Fault,
     pub(super) patience: Duration,
-    staging: Staging,
     /// How long all parts took since somebody asked; `None` if nobody did.
     times: Cell<Option<DeviceTimes>>,
 }
@@ -159,8 +278,7 @@ impl Link {
             DeviceType::Software => PATIENCE_SOFTWARE,
             _ => PATIENCE_HARDWARE,
         };
-        let (staging, times) = (Staging::new(), Cell::new(None));
-        Ok(Self { device, queue, fault, patience, staging, times })
+        Ok(Self { device, queue, fault, patience, times: Cell::new(None) })
     }
 
     /// As [`crate::compute::Device::take_times`].
@@ -223,23 +341,6 @@ impl Link {
         Ok(buffer)
     }
 
-    /// Uploads, runs the passes one after the other, downloads, and waits for all of it.
-    pub(super) fn run(
-        &mut self,
-        uploads: &[Upload<'_>],
-        passes: &[Pass<'_>],
-        download: Download<'_>,
-    ) -> Result<(), DeviceError> {
-        // An error shuts the device, and the buffers go with it.
-        let mut staging = std::mem::replace(&mut self.staging, Staging::new());
-        let Download { buffer, offset, bytes } = download;
-        let fetch = Fetch { buffer, offset, bytes: bytes.len() };
-        let submitted = self.submit(&mut staging, uploads, passes, &fetch)?;
-        self.collect(&mut staging, submitted, bytes)?;
-        self.staging = staging;
-        Ok(())
-    }
-
     /// Uploads, runs the passes one after the other, and downloads, without waiting for it.
     ///
     /// A staging serves one submission at a time: the next one comes after [`Link::collect`].
@@ -266,7 +367,7 @@ impl Link {
         };
         stamp(&mut encoder, 0);
         for (upload, staged_at) in uploads.iter().zip(staging_offsets(uploads)) {
-            let bytes = upload.bytes.len() as u64;
+            let bytes = upload.source.len() as u64;
             encoder.copy_buffer_to_buffer(&staged, staged_at, upload.buffer, upload.offset, bytes);
         }
         stamp(&mut encoder, 1);
@@ -355,9 +456,18 @@ impl Link {
             })
         });
         self.fault.check()?;
-        for (upload, offset) in uploads.iter().zip(staging_offsets(uploads)) {
-            let view = staged.get_mapped_range_mut(offset..offset + upload.bytes.len() as u64);
-            view.map_err(|error| lost(&error))?.copy_from_slice(upload.bytes);
+        let mut pieces = Vec::new();
+        for (upload, mut at) in uploads.iter().zip(staging_offsets(uploads)) {
+            for (len, content) in upload.source.pieces() {
+                let view = staged.get_mapped_range_mut(at..at + len as u64);
+                pieces.push((view.map_err(|error| lost(&error))?, content));
+                at += len as u64;
+            }
+        }
+        if pieces.len() <= PIECES_ALONE {
+            pieces.into_iter().for_each(|(view, content)| content.write(view));
+        } else {
+            pieces.into_par_iter().for_each(|(view, content)| content.write(view));
         }
         staged.unmap();
         self.fault.check()?;
@@ -370,7 +480,7 @@ impl Link {
 fn staging_offsets(uploads: &[Upload<'_>]) -> Vec<u64> {
     let mut offsets = vec![0];
     for upload in uploads {
-        let end = offsets[offsets.len() - 1] + upload.bytes.len() as u64;
+        let end = offsets[offsets.len() - 1] + upload.source.len() as u64;
         offsets.push(end.next_multiple_of(wgpu::MAP_ALIGNMENT));
     }
     offsets

@@ -1,13 +1,13 @@
 //! The host side of `merkle.wgsl`: which nodes make which, level by level.
 
-use wgpu::BufferUsages;
+use std::ops::Range;
 
-use crate::compute::DeviceError;
-use crate::compute::tree_shape::TreeShape;
-use crate::primitives::{Hash256, Trees};
+use crate::compute::{DeviceError, Noise, TreeShape};
+use crate::primitives::Hash256;
 
 use super::kernels::{HASH_GROUP, Kernels};
-use super::link::{Download, Grown, Link, Pass, Upload, part};
+use super::link::{Fetch, Gathered, Link, Pass, Sink, Source, Submitted, Upload, part};
+use super::slot::Slot;
 
 /// The largest alignment that an adapter may ask of a binding's offset.
 const BINDING_ALIGNMENT: usize = 256;
@@ -24,12 +24,10 @@ pub(super) const NODE_BYTES_PER_LEAF: usize =
 /// The indices of two nodes and of their parent, as `merkle.wgsl` has them.
 type Pair = [u32; 3];
 
-/// The kernel that hashes a level of Merkle trees of one shape, and its buffers.
+/// The kernel that hashes a level of Merkle trees of one shape.
 pub(super) struct MerkleKernel {
     shape: TreeShape,
     pipeline: wgpu::ComputePipeline,
-    pairs: Grown,
-    nodes: Grown,
 }
 
 impl MerkleKernel {
@@ -38,50 +36,28 @@ impl MerkleKernel {
         kernels: Kernels,
         shape: TreeShape,
     ) -> Result<Self, DeviceError> {
-        let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-        Ok(Self {
-            shape,
-            pipeline: link.pipeline("merkle", &kernels.merkle(shape))?,
-            pairs: Grown::new("pairs", storage),
-            nodes: Grown::new("nodes", storage | BufferUsages::COPY_SRC),
-        })
+        Ok(Self { shape, pipeline: link.pipeline("merkle", &kernels.merkle(shape))? })
     }
 
-    pub(super) fn run(
-        &mut self,
-        link: &mut Link,
-        trees: &Trees,
-        roots: &mut [Hash256],
-    ) -> Result<(), DeviceError> {
+    /// `None` if there is nothing to hash, as all trees are single leaves.
+    pub(super) fn start(
+        &self,
+        link: &Link,
+        slot: &mut Slot,
+        trees: &[&[Hash256]],
+        noise: &Noise,
+    ) -> Result<Option<Submitted>, DeviceError> {
         let plan = Plan::new(self.shape, trees);
-        if !plan.levels.is_empty() {
-            self.run_levels(link, &plan, trees, roots)?;
+        if plan.levels.is_empty() {
+            return Ok(None);
         }
-        // The root of a single leaf is the leaf; nothing is hashed.
-        for (leaves, root) in trees.iter().zip(roots) {
-            if let [leaf] = leaves {
-                *root = *leaf;
-            }
-        }
-        Ok(())
-    }
-
-    fn run_levels(
-        &mut self,
-        link: &mut Link,
-        plan: &Plan,
-        trees: &Trees,
-        roots: &mut [Hash256],
-    ) -> Result<(), DeviceError> {
-        let leaves: Vec<Hash256> = trees.iter().flatten().copied().collect();
-        let noise = roots.to_vec();
         let (pairs, ranges) = plan.pairs();
         let pair_bytes: &[u8] = bytemuck::cast_slice(&pairs);
         let node_bytes = plan.nodes * size_of::<Hash256>();
-        let pairs_buffer = link.reserve(&mut self.pairs, pair_bytes.len())?;
-        let nodes_buffer = link.reserve(&mut self.nodes, node_bytes)?;
+        let pairs_buffer = link.reserve(&mut slot.input, pair_bytes.len())?;
+        let nodes_buffer = link.reserve(&mut slot.output, node_bytes)?;
 
-        let pass = |range: &std::ops::Range<usize>| {
+        let pass = |range: &Range<usize>| {
             let pairs = part(pairs_buffer, range.start, range.len());
             let nodes = part(nodes_buffer, 0, node_bytes);
             let count = super::count_u32(range.len() / size_of::<Pair>());
@@ -92,14 +68,20 @@ impl MerkleKernel {
             }
         };
         let passes: Vec<_> = ranges.iter().map(pass).collect();
-        let roots_at = size_of_val(&leaves[..]) as u64;
+        let sizes = trees.iter().map(|leaves| size_of_val(*leaves));
+        let write = |which: Range<usize>, sink: &mut Sink<'_>| {
+            trees[which].iter().for_each(|leaves| sink.put(bytemuck::cast_slice(leaves)));
+        };
+        let leaves = Gathered::new(sizes, &write);
+        let roots_at = (plan.leaves * size_of::<Hash256>()) as u64;
+        let bytes = size_of::<Hash256>() * trees.len();
         let uploads = [
-            Upload { buffer: nodes_buffer, offset: 0, bytes: bytemuck::cast_slice(&leaves) },
-            Upload { buffer: nodes_buffer, offset: roots_at, bytes: bytemuck::cast_slice(&noise) },
-            Upload { buffer: pairs_buffer, offset: 0, bytes: pair_bytes },
+            Upload { buffer: nodes_buffer, offset: 0, source: Source::Gathered(leaves) },
+            Upload { buffer: nodes_buffer, offset: roots_at, source: Source::Noise(noise, bytes) },
+            Upload { buffer: pairs_buffer, offset: 0, source: Source::Bytes(pair_bytes) },
         ];
-        let bytes = bytemuck::cast_slice_mut(roots);
-        link.run(&uploads, &passes, Download { buffer: nodes_buffer, offset: roots_at, bytes })
+        let fetch = Fetch { buffer: nodes_buffer, offset: roots_at, bytes };
+        link.submit(&mut slot.staging, &uploads, &passes, &fetch).map(Some)
     }
 }
 
@@ -109,14 +91,16 @@ struct Plan {
     shape: TreeShape,
     /// From the leaves up; level `k` of every tree is hashed in one dispatch.
     levels: Vec<Vec<Pair>>,
-    /// The number of nodes.
+    /// The number of leaves, and of all nodes.
+    leaves: usize,
     nodes: usize,
 }
 
 impl Plan {
-    fn new(shape: TreeShape, trees: &Trees) -> Self {
-        let roots_at = trees.leaf_count();
-        let mut plan = Self { shape, levels: Vec::new(), nodes: roots_at + trees.len() };
+    fn new(shape: TreeShape, trees: &[&[Hash256]]) -> Self {
+        let roots_at = trees.iter().map(|leaves| leaves.len()).sum();
+        let nodes = roots_at + trees.len();
+        let mut plan = Self { shape, levels: Vec::new(), leaves: roots_at, nodes };
         let mut leaf = 0;
         for (index, leaves) in trees.iter().enumerate() {
             plan.add(Level::of_leaves(leaf, leaves.len()), roots_at + index);
@@ -144,7 +128,7 @@ impl Plan {
 
     /// All pairs as words, and the bytes at which each level lies: aligned, so that a kernel can be
     /// bound to one level and take the number of pairs from the binding's size.
-    fn pairs(&self) -> (Vec<u32>, Vec<std::ops::Range<usize>>) {
+    fn pairs(&self) -> (Vec<u32>, Vec<Range<usize>>) {
         let mut words: Vec<u32> = Vec::new();
         let mut ranges = Vec::new();
         for level in &self.levels {
@@ -195,9 +179,8 @@ mod tests {
     use super::*;
 
     fn plan(shape: TreeShape, leaf_counts: &[usize]) -> Plan {
-        let mut trees = Trees::new();
-        leaf_counts.iter().for_each(|&count| trees.push(&vec![Hash256::ZERO; count]));
-        Plan::new(shape, &trees)
+        let trees: Vec<_> = leaf_counts.iter().map(|&count| vec![Hash256::ZERO; count]).collect();
+        Plan::new(shape, &trees.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
     #[test]

@@ -19,12 +19,17 @@ mod merkle;
 mod messages;
 #[cfg(feature = "mine")]
 mod search;
+mod slot;
 mod stamps;
 
-use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
+use std::collections::VecDeque;
 
-use super::tree_shape::TreeShape;
-use super::{Device, DeviceError, DeviceInfo, DeviceTimes, DeviceType, DispatchLimits};
+use crate::primitives::{Hash256, Header};
+
+use super::{
+    Device, DeviceError, DeviceInfo, DeviceTimes, DeviceType, DispatchLimits, HASHES_AT_ONCE,
+    Noise, TreeShape, Work,
+};
 #[cfg(feature = "mine")]
 use super::{SEARCH_GROUP, SearchDispatch, SearchResult};
 
@@ -33,23 +38,24 @@ pub use kernels::Kernels;
 
 use headers::HeaderKernel;
 use kernels::HASH_GROUP;
-use link::Link;
+use link::{Link, Submitted};
 use merkle::{MerkleKernel, NODE_BYTES_PER_LEAF};
 use messages::{MessageKernel, PACKING_BYTES_MAX, Place};
 #[cfg(feature = "mine")]
 use search::SearchKernel;
+use slot::Slot;
 
 /// The most headers of one dispatch.
-const HEADERS_MAX: usize = 1 << 18;
+const HEADERS_MAX: usize = 1 << 16;
 
 /// The most leaves of one batch of trees.
-const LEAVES_MAX: usize = 1 << 18;
+const LEAVES_MAX: usize = 1 << 16;
 
 /// The most messages of one dispatch.
-const MESSAGES_MAX: usize = 1 << 18;
+const MESSAGES_MAX: usize = 1 << 16;
 
 /// The most bytes of all messages of one dispatch.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
 /// The longest message, in bytes; longer ones are the CPU's. One thread runs 1,025 compressions for
 /// it, by estimate ten million cycles, which is under the 50 ms after which desktops become sluggish.
@@ -69,13 +75,13 @@ const _: () = {
     let id = size_of::<Hash256>();
     let headers_up = (HEADERS_MAX * (Header::LEN + id)).next_power_of_two();
     let leaves_up = (LEAVES_MAX * (2 * id + 2 * 12)).next_power_of_two();
-    assert!(headers_up + HEADERS_MAX * id <= STAGING_BYTES_MAX);
-    assert!(leaves_up + LEAVES_MAX * id <= STAGING_BYTES_MAX);
+    assert!(HASHES_AT_ONCE * (headers_up + HEADERS_MAX * id) <= STAGING_BYTES_MAX);
+    assert!(HASHES_AT_ONCE * (leaves_up + LEAVES_MAX * id) <= STAGING_BYTES_MAX);
     let message_up = id + size_of::<Place>() + PACKING_BYTES_MAX;
     // What the messages share, and gaps between the uploads.
     let once = 64;
     let messages_up = (once + MESSAGES_MAX * message_up + MESSAGE_BYTES_MAX).next_power_of_two();
-    assert!(messages_up + MESSAGES_MAX * id <= STAGING_BYTES_MAX);
+    assert!(HASHES_AT_ONCE * (messages_up + MESSAGES_MAX * id) <= STAGING_BYTES_MAX);
 };
 
 /// The most nonces of one dispatch: what the fastest devices of a kind can be expected to try in
@@ -106,6 +112,21 @@ struct Session {
     messages: Option<MessageKernel>,
     #[cfg(feature = "mine")]
     search: Option<SearchKernel>,
+    /// The slots that no work uses.
+    free: Vec<Slot>,
+    /// First what began first.
+    under_way: VecDeque<UnderWay>,
+}
+
+/// Hashing that is under way.
+struct UnderWay {
+    slot: Slot,
+    /// `None` if the device has nothing to do for it.
+    submitted: Option<Submitted>,
+    /// The number of digests.
+    count: usize,
+    /// Digests that are known without hashing, each with its place: the root of a single leaf is the leaf.
+    known: Vec<(usize, Hash256)>,
 }
 
 impl Session {
@@ -118,7 +139,68 @@ impl Session {
             messages: None,
             #[cfg(feature = "mine")]
             search: None,
+            free: (0..HASHES_AT_ONCE).map(|_| Slot::new()).collect(),
+            under_way: VecDeque::new(),
         })
+    }
+
+    fn start(
+        &mut self,
+        kernels: Kernels,
+        work: &Work<'_>,
+        noise: &Noise,
+    ) -> Result<(), DeviceError> {
+        let Some(mut slot) = self.free.pop() else {
+            let why = format!("{HASHES_AT_ONCE} pieces of work are under way already");
+            return Err(DeviceError::Refused(why));
+        };
+        let (link, place) = (&self.link, &mut slot);
+        let mut known = Vec::new();
+        let submitted = match *work {
+            _ if work.is_empty() => None,
+            Work::Headers(headers) => {
+                let kernel = ready(&mut self.headers, || HeaderKernel::new(link, kernels))?;
+                Some(kernel.start(link, place, headers, noise)?)
+            }
+            Work::Trees(shape, trees) => {
+                let kernel = match shape {
+                    TreeShape::Bitcoin => &mut self.merkle,
+                    TreeShape::Rfc6962 => &mut self.rfc6962,
+                };
+                let kernel = ready(kernel, || MerkleKernel::new(link, kernels, shape))?;
+                let single = |(index, leaves): (usize, &&[Hash256])| match leaves {
+                    [leaf] => Some((index, *leaf)),
+                    _ => None,
+                };
+                known = trees.iter().enumerate().filter_map(single).collect();
+                kernel.start(link, place, trees, noise)?
+            }
+            Work::Messages(function, messages) => {
+                let kernel = ready(&mut self.messages, || MessageKernel::new(link, kernels))?;
+                Some(kernel.start(link, place, function, messages, noise)?)
+            }
+        };
+        self.under_way.push_back(UnderWay { slot, submitted, count: work.len(), known });
+        Ok(())
+    }
+
+    fn finish(&mut self, digests: &mut [Hash256]) -> Result<(), DeviceError> {
+        let Some(UnderWay { mut slot, submitted, count, known }) = self.under_way.pop_front()
+        else {
+            return Err(DeviceError::Refused("nothing is hashed".into()));
+        };
+        if digests.len() != count {
+            return Err(DeviceError::Refused("not one place for each digest".into()));
+        }
+        if let Some(submitted) = submitted {
+            let bytes = bytemuck::cast_slice_mut(digests);
+            self.link.collect(&mut slot.staging, submitted, bytes)?;
+        }
+        for (place, digest) in known {
+            digests[place] = digest;
+        }
+        self.free.push(slot);
+        Ok(())
     }
 
     /// Drops what the driver holds, unless the driver might not let go: dropping waits for all
@@ -150,28 +232,25 @@ impl Gpu {
         self.kernels
     }
 
-    fn roots(
-        &mut self,
-        shape: TreeShape,
-        trees: &Trees,
-        roots: &mut [Hash256],
-    ) -> Result<(), DeviceError> {
-        at_most("leaves", trees.leaf_count(), self.limits.leaves)?;
-        if trees.len() != roots.len() {
-            return Err(DeviceError::Refused("not one root per tree".into()));
+    /// Whether the work is within the limits.
+    fn takes(&self, work: &Work<'_>) -> Result<(), DeviceError> {
+        match work {
+            Work::Headers(headers) => at_most("headers", headers.len(), self.limits.headers),
+            Work::Trees(_, trees) => {
+                let leaves = trees.iter().map(|leaves| leaves.len());
+                if leaves.clone().any(|count| count == 0) {
+                    return Err(DeviceError::Refused("a tree without leaves".into()));
+                }
+                at_most("leaves", leaves.sum(), self.limits.leaves)
+            }
+            Work::Messages(_, messages) => {
+                let lens = messages.iter().map(|message| message.len());
+                at_most("messages", messages.len(), self.limits.messages)?;
+                at_most("bytes", lens.clone().sum(), self.limits.message_bytes)?;
+                let longest = lens.max().unwrap_or(0);
+                at_most("bytes of one message", longest, self.limits.longest_message)
+            }
         }
-        if trees.is_empty() {
-            return Ok(());
-        }
-        let kernels = self.kernels;
-        self.attempt(|session| {
-            let place = match shape {
-                TreeShape::Bitcoin => &mut session.merkle,
-                TreeShape::Rfc6962 => &mut session.rfc6962,
-            };
-            let kernel = ready(place, || MerkleKernel::new(&session.link, kernels, shape))?;
-            kernel.run(&mut session.link, trees, roots)
-        })
     }
 
     /// Runs `work` on the open device, and shuts the device if it fails.
@@ -212,51 +291,14 @@ impl Device for Gpu {
         self.limits
     }
 
-    fn header_ids(&mut self, headers: &[Header], ids: &mut [Hash256]) -> Result<(), DeviceError> {
-        at_most("headers", headers.len(), self.limits.headers)?;
-        if headers.len() != ids.len() {
-            return Err(DeviceError::Refused("not one id per header".into()));
-        }
-        if headers.is_empty() {
-            return Ok(());
-        }
+    fn start_hashing(&mut self, work: &Work<'_>, noise: &Noise) -> Result<(), DeviceError> {
+        self.takes(work)?;
         let kernels = self.kernels;
-        self.attempt(|session| {
-            let kernel = ready(&mut session.headers, || HeaderKernel::new(&session.link, kernels))?;
-            kernel.run(&mut session.link, headers, ids)
-        })
+        self.attempt(|session| session.start(kernels, work, noise))
     }
 
-    fn merkle_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
-        self.roots(TreeShape::Bitcoin, trees, roots)
-    }
-
-    fn hash_messages(
-        &mut self,
-        function: HashFunction,
-        messages: &Messages,
-        digests: &mut [Hash256],
-    ) -> Result<(), DeviceError> {
-        let longest = messages.iter().map(<[u8]>::len).max().unwrap_or(0);
-        at_most("messages", messages.len(), self.limits.messages)?;
-        at_most("bytes", messages.bytes().len(), self.limits.message_bytes)?;
-        at_most("bytes of one message", longest, self.limits.longest_message)?;
-        if messages.len() != digests.len() {
-            return Err(DeviceError::Refused("not one digest per message".into()));
-        }
-        if messages.is_empty() {
-            return Ok(());
-        }
-        let kernels = self.kernels;
-        self.attempt(|session| {
-            let link = &session.link;
-            let kernel = ready(&mut session.messages, || MessageKernel::new(link, kernels))?;
-            kernel.run(&mut session.link, function, messages, digests)
-        })
-    }
-
-    fn rfc6962_roots(&mut self, trees: &Trees, roots: &mut [Hash256]) -> Result<(), DeviceError> {
-        self.roots(TreeShape::Rfc6962, trees, roots)
+    fn finish_hashing(&mut self, digests: &mut [Hash256]) -> Result<(), DeviceError> {
+        self.attempt(|session| session.finish(digests))
     }
 
     #[cfg(feature = "mine")]
@@ -376,20 +418,22 @@ mod tests {
             return;
         };
         let mut gpu = adapter.open().expect("the software adapter opens");
-        let headers = vec![Header::from_bytes([7; Header::LEN]); gpu.limits().headers];
+        let header = Header::from_bytes([7; Header::LEN]);
+        let headers = vec![&header; gpu.limits().headers];
+        let work = Work::Headers(&headers);
         let mut ids = vec![Hash256::ZERO; headers.len()];
-        gpu.header_ids(&headers, &mut ids).expect("the device works");
+        gpu.hash(&work, &mut ids).expect("the device works");
 
         harm(&mut gpu.session.as_mut().expect("open").link);
-        let error = gpu.header_ids(&headers, &mut ids).expect_err("the device is harmed");
+        let error = gpu.hash(&work, &mut ids).expect_err("the device is harmed");
         assert!(expected(&error), "{error:?}");
-        let error = gpu.header_ids(&headers, &mut ids).expect_err("the device is shut");
+        let error = gpu.hash(&work, &mut ids).expect_err("the device is shut");
         assert!(matches!(error, DeviceError::Lost(_)), "{error:?}");
 
         gpu.rebuild().expect("the adapter is still there");
         ids.fill(Hash256::ZERO);
-        gpu.header_ids(&headers, &mut ids).expect("the device works again");
-        assert!(ids.iter().all(|id| *id == headers[0].id()));
+        gpu.hash(&work, &mut ids).expect("the device works again");
+        assert!(ids.iter().all(|id| *id == header.id()));
     }
 
     #[test]

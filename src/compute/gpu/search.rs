@@ -13,7 +13,7 @@ use crate::primitives::{Header, Target};
 
 use super::emit::{Emitter, Function, NonceFunction, Sums, Word};
 use super::kernels::{Kernels, constant};
-use super::link::{Fetch, Grown, Link, Pass, Staging, Submitted, Upload, part};
+use super::link::{Fetch, Grown, Link, Pass, Source, Staging, Submitted, Upload, part};
 
 const SEARCH: &str = include_str!("../../../shaders/search.wgsl");
 const SEARCH_ID: &str = include_str!("../../../shaders/search_id.wgsl");
@@ -103,8 +103,8 @@ impl SearchKernel {
             groups: grid(dispatch.work_groups() + 1),
         };
         let uploads = [
-            Upload { buffer: params_buffer, offset: 0, bytes: params },
-            Upload { buffer: hits_buffer, offset: 0, bytes: before },
+            Upload { buffer: params_buffer, offset: 0, source: Source::Bytes(params) },
+            Upload { buffer: hits_buffer, offset: 0, source: Source::Bytes(before) },
         ];
         let fetch = Fetch { buffer: hits_buffer, offset: 0, bytes: before.len() };
         let submitted = link.submit(&mut slot.staging, &uploads, &[pass], &fetch)?;
