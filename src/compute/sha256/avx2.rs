@@ -68,7 +68,10 @@ impl Kernels for Avx2 {
 
     fn hash_messages(&self, jobs: Jobs<'_>) {
         // SAFETY: as above.
-        jobs.hash::<LANES>(|states, runs| unsafe { compress_runs(states, runs) }, compress256);
+        jobs.hash_by_length::<LANES>(
+            |states, runs| unsafe { compress_runs(states, runs) },
+            compress256,
+        );
     }
 
     #[cfg(feature = "mine")]

@@ -1,6 +1,8 @@
 //! Messages of any length, side by side: each lane works on a message of its own, and takes the next
 //! one as soon as it is done, so that lanes stay busy whatever the lengths are.
 
+use std::cmp::Reverse;
+
 use crate::compute::reference::IV;
 use crate::primitives::{HashFunction, Messages};
 
@@ -21,6 +23,11 @@ const TAIL_BLOCKS: usize = 2;
 /// The bytes behind a message at least: a one bit and the length (FIPS 180-4, 5.1.1).
 const PADDING_MIN: usize = 9;
 
+/// The blocks that so many bytes fill with what is behind them.
+const fn blocks(length: usize) -> usize {
+    (length + PADDING_MIN).div_ceil(BLOCK)
+}
+
 /// A message that a lane works on.
 struct Lane<'a> {
     /// The number of its digest.
@@ -29,33 +36,35 @@ struct Lane<'a> {
     again: bool,
     /// Blocks that lie in the message whole.
     body: &'a [[u8; BLOCK]],
-    tail: [[u8; BLOCK]; TAIL_BLOCKS],
     /// The blocks of the tail that are left.
     tail_from: usize,
     tail_to: usize,
 }
 
+/// What a message ends with. It stays where it is written, and lanes are small enough to be moved.
+type Tail = [[u8; BLOCK]; TAIL_BLOCKS];
+
 impl<'a> Lane<'a> {
     /// The state of `place` from its first block on.
-    fn new(function: HashFunction, place: usize, message: &'a [u8]) -> Self {
+    fn new(function: HashFunction, place: usize, message: &'a [u8], tail: &mut Tail) -> Self {
         let room = TAIL_BLOCKS * BLOCK - PADDING_MIN;
         // A message that the tail can hold goes there whole: one run is quicker than two.
         let body = if message.len() <= room { &[] } else { message.as_chunks::<BLOCK>().0 };
         let rest = &message[body.len() * BLOCK..];
-        let mut tail = [[0; BLOCK]; TAIL_BLOCKS];
-        let tail_to = (rest.len() + PADDING_MIN).div_ceil(BLOCK);
+        *tail = [[0; BLOCK]; TAIL_BLOCKS];
+        let tail_to = blocks(rest.len());
         let bytes = tail.as_flattened_mut();
         bytes[..rest.len()].copy_from_slice(rest);
         bytes[rest.len()] = 0x80;
         let end = tail_to * BLOCK;
         bytes[end - 8..end].copy_from_slice(&(8 * message.len() as u64).to_be_bytes());
         let again = function == HashFunction::Sha256d;
-        Self { place, again, body, tail, tail_from: 0, tail_to }
+        Self { place, again, body, tail_from: 0, tail_to }
     }
 
     /// Blocks that lie in a row.
-    fn run(&self) -> &[[u8; BLOCK]] {
-        if self.body.is_empty() { &self.tail[self.tail_from..self.tail_to] } else { self.body }
+    fn run<'b>(&'b self, tail: &'b Tail) -> &'b [[u8; BLOCK]] {
+        if self.body.is_empty() { &tail[self.tail_from..self.tail_to] } else { self.body }
     }
 
     /// Goes on behind `blocks` of the run. `false` if that was the end of the message.
@@ -69,70 +78,96 @@ impl<'a> Lane<'a> {
     }
 
     /// Begins the second hash of two.
-    fn hash_again(&mut self, state: &mut State) {
+    fn hash_again(&mut self, tail: &mut Tail, state: &mut State) {
         self.again = false;
-        self.tail[0] = block_of_digest(state);
+        tail[0] = block_of_digest(state);
         (self.tail_from, self.tail_to) = (0, 1);
         *state = IV;
     }
 }
 
 impl Jobs<'_> {
-    /// Hashes all messages, up to `N` at a time.
-    ///
-    /// `compress` hashes runs of blocks, equally many of each lane, into the lanes' states, and
-    /// `compress_one` does so for one lane, which is quicker than lanes of which few are busy.
+    /// Hashes all messages, up to `N` at a time, those with most blocks first. Lanes whose messages have
+    /// equally many end together, so that runs are long; and none of the longest is left alone at last.
+    pub(super) fn hash_by_length<const N: usize>(
+        self,
+        compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
+        compress_one: impl Fn(&mut State, &[[u8; BLOCK]]),
+    ) {
+        let blocks = |place: &usize| blocks(self.messages.get(self.first + place).len());
+        let mut places: Vec<usize> = (0..self.digests.len()).collect();
+        places.sort_unstable_by_key(|place| Reverse(blocks(place)));
+        self.hash_places(places.into_iter(), compress, compress_one);
+    }
+
+    /// Hashes all messages, up to `N` at a time, one after the other: quicker for two lanes.
     pub(super) fn hash<const N: usize>(
         self,
         compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
         compress_one: impl Fn(&mut State, &[[u8; BLOCK]]),
     ) {
+        let places = 0..self.digests.len();
+        self.hash_places(places, compress, compress_one);
+    }
+
+    /// Hashes the messages of these places, which are all that there are.
+    ///
+    /// `compress` hashes runs of blocks, equally many of each lane, into the lanes' states, and
+    /// `compress_one` does so for one lane, which is quicker than lanes of which few are busy.
+    fn hash_places<const N: usize>(
+        self,
+        mut places: impl Iterator<Item = usize>,
+        compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
+        compress_one: impl Fn(&mut State, &[[u8; BLOCK]]),
+    ) {
         let Self { function, messages, first, digests } = self;
-        let mut places = 0..digests.len();
-        let mut begin = || {
+        let mut begin = |tail: &mut Tail| {
             let place = places.next()?;
-            Some(Lane::new(function, place, messages.get(first + place)))
+            Some(Lane::new(function, place, messages.get(first + place), tail))
         };
         let mut states = [IV; N];
-        let mut lanes: [Option<Lane<'_>>; N] = std::array::from_fn(|_| begin());
+        let mut tails = [[[0; BLOCK]; TAIL_BLOCKS]; N];
+        let mut lanes: [Option<Lane<'_>>; N] = std::array::from_fn(|lane| begin(&mut tails[lane]));
         loop {
-            let busy = || lanes.iter().flatten();
-            if busy().count() <= few(N) {
+            if lanes.iter().flatten().count() <= few(N) {
                 break;
             }
+            let mut busy =
+                lanes.iter().zip(&tails).filter_map(|(lane, tail)| Some(lane.as_ref()?.run(tail)));
             // A lane without a message hashes what another one does, and nobody looks.
-            let some = busy().next().map_or(&[][..], Lane::run);
-            let run = |lane: &Option<Lane<'_>>| lane.as_ref().map_or(some.len(), |l| l.run().len());
-            let blocks = lanes.iter().map(run).min().unwrap_or(0);
-            let runs =
-                std::array::from_fn(|lane| &lanes[lane].as_ref().map_or(some, Lane::run)[..blocks]);
+            let some = busy.next().unwrap_or(&[]);
+            let blocks = busy.map(<[_]>::len).fold(some.len(), usize::min);
+            let runs = std::array::from_fn(|lane| {
+                &lanes[lane].as_ref().map_or(some, |at| at.run(&tails[lane]))[..blocks]
+            });
             compress(&mut states, runs);
-            for (lane, state) in lanes.iter_mut().zip(&mut states) {
+            for ((lane, tail), state) in lanes.iter_mut().zip(&mut tails).zip(&mut states) {
                 let Some(at) = lane else { continue };
                 if at.advance(blocks) {
                     continue;
                 }
                 if at.again {
-                    at.hash_again(state);
+                    at.hash_again(tail, state);
                 } else {
                     digests[at.place] = digest_of(state);
                     *state = IV;
-                    *lane = begin();
+                    *lane = begin(tail);
                 }
             }
         }
-        for (lane, mut state) in lanes.into_iter().zip(states) {
+        for ((lane, mut tail), mut state) in lanes.into_iter().zip(tails).zip(states) {
             let Some(mut lane) = lane else { continue };
             loop {
-                let blocks = lane.run().len();
-                compress_one(&mut state, lane.run());
+                let run = lane.run(&tail);
+                let blocks = run.len();
+                compress_one(&mut state, run);
                 if lane.advance(blocks) {
                     continue;
                 }
                 if !lane.again {
                     break;
                 }
-                lane.hash_again(&mut state);
+                lane.hash_again(&mut tail, &mut state);
             }
             digests[lane.place] = digest_of(&state);
         }

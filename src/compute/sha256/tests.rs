@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+#[cfg(target_arch = "x86_64")]
+use super::Kind;
 use super::Platform;
 use crate::compute::{Backend, Reference};
 use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
@@ -9,6 +11,21 @@ use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
 #[test]
 fn portable() {
     is_right(Some(Platform::portable()), "portable");
+}
+
+#[test]
+fn avx512() {
+    is_right(Platform::avx512(), "AVX-512");
+}
+
+/// As on processors without SHA-NI, which hashes what is left over where it is there.
+#[test]
+fn avx512_alone() {
+    #[cfg(target_arch = "x86_64")]
+    let alone = super::avx512::Avx512::detect().map(|proof| Platform(Kind::Avx512(proof.alone())));
+    #[cfg(not(target_arch = "x86_64"))]
+    let alone = None;
+    is_right(alone, "AVX-512");
 }
 
 #[test]
@@ -31,7 +48,7 @@ fn the_fastest_platform_is_detected() {
     let all: Vec<_> = Platform::all().collect();
     assert_eq!(all[0], Platform::detect());
     assert_eq!(all.last(), Some(&Platform::portable()));
-    let named = [Platform::sha_ni(), Platform::avx2(), Platform::armv8()];
+    let named = [Platform::avx512(), Platform::sha_ni(), Platform::avx2(), Platform::armv8()];
     assert!(named.into_iter().flatten().all(|platform| all.contains(&platform)));
 }
 
@@ -76,9 +93,9 @@ fn unwritten(count: usize) -> Vec<Hash256> {
     vec![Hash256::from_bytes([0xa5; 32]); count]
 }
 
-/// Every rest that eight, four or two lanes leave, several times over; and primes.
+/// Every rest that sixteen, eight, four or two lanes leave, several times over; and primes.
 fn counts() -> impl Iterator<Item = usize> {
-    (0..=34).chain([97, 257])
+    (0..=50).chain([97, 257])
 }
 
 fn headers(platform: Platform) {
@@ -139,7 +156,7 @@ fn published_messages(platform: Platform) {
     ];
     for (function, message, digest) in published {
         let mut messages = Messages::new();
-        (0..11).for_each(|_| messages.push(&[message.as_bytes()]));
+        (0..19).for_each(|_| messages.push(&[message.as_bytes()]));
         let mut digests = unwritten(messages.len());
         platform.hash_messages(function, &messages, 0, &mut digests);
         assert!(digests.iter().all(|found| hex::encode(found.as_bytes()) == digest), "{digest}");
@@ -169,13 +186,15 @@ fn messages(platform: Platform) {
     holds(platform, &(0..=300).flat_map(|length| [length; 2]).collect::<Vec<_>>());
     // Every number of lanes that are left at the end, with messages of one, two and more blocks.
     for count in counts() {
-        [0, 55, 56, 64, 119, 120, 1024].iter().for_each(|&length| {
+        [0, 55, 56, 63, 64, 119, 120, 1024].iter().for_each(|&length| {
             holds(platform, &vec![length; count]);
         });
+        // And with any of them.
+        holds(platform, &bytes(count, count).into_iter().map(usize::from).collect::<Vec<_>>());
     }
     // One that outlasts all others, wherever it stands.
-    for place in 0..20 {
-        let mut lengths: Vec<_> = (0..20).map(|index| 37 * index % 200).collect();
+    for place in 0..40 {
+        let mut lengths: Vec<_> = (0..40).map(|index| 37 * index % 200).collect();
         lengths[place] = 20_000;
         holds(platform, &lengths);
     }
@@ -283,6 +302,7 @@ mod search {
                 let target = exactly(&header, winner);
                 let job = SearchJob { header, target, first: winner, last: first + 40 };
                 assert_eq!(answer(platform, &job), Some(winner));
+                answer(platform, &SearchJob { first, ..job });
             }
             let none = Target::from_be_bytes([0; 32]);
             let job = SearchJob { header, target: none, first, last: first + 40 };
@@ -292,7 +312,7 @@ mod search {
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&top(&header, u32::MAX).to_be_bytes());
         let target = Target::from_be_bytes(bytes);
-        for first in [u32::MAX, u32::MAX - 1] {
+        for first in [u32::MAX, u32::MAX - 1, u32::MAX - 15, u32::MAX - 31] {
             let job = SearchJob { header, target, first, last: u32::MAX };
             answer(platform, &job);
         }
