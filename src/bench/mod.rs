@@ -5,6 +5,7 @@
 //! contestants.
 
 mod append;
+mod ceiling;
 mod measure;
 mod signatures;
 mod suites;
@@ -12,6 +13,7 @@ mod synthetic_blocks;
 mod validate;
 
 pub use append::{Append, AppendFault};
+pub use ceiling::search_ceiling;
 pub use measure::{Measurement, Pace, TimedWork, measure, measure_in_turn};
 pub use signatures::{Keys, Signatures};
 pub use suites::{Case, Contestant, Difference, Suite, header_chain};

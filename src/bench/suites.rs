@@ -144,6 +144,10 @@ impl Suite {
     /// Whether a contestant does a batch of this size: a graphics card needs more nonces than any other
     /// can try within seconds.
     #[must_use]
+    #[cfg_attr(
+        not(feature = "mine"),
+        expect(unused_variables, reason = "searches alone are so large")
+    )]
     pub fn is_for(self, contestant: &Contestant, batch: usize) -> bool {
         match self {
             #[cfg(feature = "mine")]

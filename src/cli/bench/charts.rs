@@ -49,6 +49,23 @@ pub(super) fn bars(name: &str, bars: &[Bar]) -> String {
     svg + "</svg>"
 }
 
+/// How much of what is possible is reached.
+pub(super) fn share(name: &str, class: &str, share: f64) -> String {
+    let mut svg = open_wide(name, 22);
+    let percent = 100.0 * share.clamp(0.0, 1.0);
+    put(
+        &mut svg,
+        format_args!(
+            "<g><title>{percent:.0} %</title>\
+             <rect class='track' x='0' y='0' width='100%' height='22' rx='2'/>\
+             <rect class='{class}' x='0' y='0' width='{percent:.2}%' height='22' rx='2'/>\
+             <text class='inside' x='{:.2}%' y='15'>{percent:.0} %</text></g>",
+            percent / 2.0
+        ),
+    );
+    svg + "</svg>"
+}
+
 /// A part of a whole.
 pub(super) struct Part {
     pub(super) class: &'static str,
@@ -99,6 +116,9 @@ const RIGHT: f64 = 334.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 172.0;
 
+/// The width of a character below the axis.
+const TICK_CHAR_WIDTH: f64 = 6.5;
+
 /// Rates over batch sizes, which are set apart by their logarithms; `crossover` is a batch size to mark.
 pub(super) fn lines(name: &str, lines: &[Line], crossover: Option<f64>) -> String {
     let points = || lines.iter().flat_map(|line| &line.points);
@@ -127,9 +147,16 @@ pub(super) fn lines(name: &str, lines: &[Line], crossover: Option<f64>) -> Strin
             ),
         );
     }
-    for batch in batches {
-        let (at, text) = (x(batch as f64), grouped(batch));
-        put(&mut svg, format_args!("<text class='tick' x='{at:.1}' y='190'>{text}</text>"));
+    // From the largest down, and none that would stand on another.
+    let mut free_to = WIDTH;
+    for batch in batches.into_iter().rev() {
+        let at = x(batch as f64);
+        let text = if last.exp2() < 1e7 { grouped(batch) } else { scaled(batch as f64) };
+        let half = TICK_CHAR_WIDTH * text.len() as f64 / 2.0;
+        if at + half <= free_to {
+            put(&mut svg, format_args!("<text class='tick' x='{at:.1}' y='190'>{text}</text>"));
+            free_to = at - half - TICK_CHAR_WIDTH;
+        }
     }
     for line in lines {
         let places: Vec<_> =

@@ -86,6 +86,9 @@ pub(super) struct ResultEntry {
     pub(super) runs: Option<usize>,
     #[serde(default)]
     pub(super) speedup_vs_cpu: Option<f64>,
+    /// The highest rate that the device's units allow, where they are known.
+    #[serde(default)]
+    pub(super) ceiling: Option<f64>,
     #[serde(default)]
     pub(super) busy_s: Option<BusyEntry>,
     #[serde(default)]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cli::output::{grouped, scaled};
 
-use super::charts::{Bar, Line, Part, bars, crossover, escaped, lines, stacked};
+use super::charts::{Bar, Line, Part, bars, crossover, escaped, lines, share, stacked};
 use super::compare::Comparison;
 use super::document::{Document, ResultEntry, SuiteEntry};
 
@@ -30,6 +30,7 @@ fn write_page(out: &mut String, document: &Document) -> std::fmt::Result {
     )?;
     write_head(out, document)?;
     write_jobs(out, document)?;
+    write_ceilings(out, document)?;
     write_batches(out, document)?;
     write_stages(out, document)?;
     write_device_parts(out, document)?;
@@ -84,19 +85,68 @@ fn write_jobs(out: &mut String, document: &Document) -> std::fmt::Result {
          compare with the CPU on all its threads. Longer is faster.</p><div class='cards'>"
     )?;
     for group in groups(document) {
-        let Some(suite) = group.iter().max_by_key(|suite| suite.batch) else { continue };
-        if suite.results.is_empty() {
+        let largest = largest(&group);
+        let Some(suite) = largest.iter().map(|(suite, _)| *suite).max_by_key(|one| one.batch)
+        else {
             continue;
-        }
-        let rows: Vec<_> = suite.results.iter().map(|result| bar(suite, result)).collect();
+        };
+        let rows: Vec<_> = largest.iter().map(|(suite, result)| bar(suite, result)).collect();
         let alone = if suite.cpu_only { " · the CPU alone does this" } else { "" };
         writeln!(
             out,
-            "<figure><figcaption><b>{}</b> <span>{}, batches of {}{alone}</span></figcaption>{}</figure>",
+            "<figure><figcaption><b>{}</b> <span>{}, batches of up to {}{alone}</span></figcaption>{}</figure>",
             escaped(&suite.job()),
             escaped(&suite.unit),
             grouped(suite.batch),
             bars(&suite.title(), &rows)
+        )?;
+    }
+    writeln!(out, "</div>")
+}
+
+/// Of each backend the result of its largest batch, in the order of the first batch.
+fn largest<'d>(group: &[&'d SuiteEntry]) -> Vec<(&'d SuiteEntry, &'d ResultEntry)> {
+    let mut largest: Vec<(&SuiteEntry, &ResultEntry)> = Vec::new();
+    for suite in group {
+        for result in &suite.results {
+            let known = largest.iter_mut().find(|(_, one)| one.device == result.device);
+            match known {
+                Some(known) if known.0.batch < suite.batch => *known = (suite, result),
+                Some(_) => {}
+                None => largest.push((suite, result)),
+            }
+        }
+    }
+    largest
+}
+
+/// How near devices come to what their units allow, where that is known.
+fn write_ceilings(out: &mut String, document: &Document) -> std::fmt::Result {
+    let groups = groups(document);
+    let all = groups.iter().flat_map(|group| largest(group));
+    let known: Vec<_> =
+        all.filter_map(|(suite, result)| Some((suite, result, result.ceiling?))).collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "<h2>Share of the ceiling</h2><p>The rate of the largest batch, of the highest that the device's \
+         units allow by their number and clock.</p><div class='cards'>"
+    )?;
+    for (suite, result, ceiling) in known {
+        writeln!(
+            out,
+            "<figure><figcaption><b>{}</b> <span>{}, ceiling {} {}</span></figcaption>{}</figure>",
+            escaped(&suite.job()),
+            escaped(&short(result)),
+            scaled(ceiling),
+            escaped(&suite.unit),
+            share(
+                &format!("share of the ceiling, {}", suite.title()),
+                "gpu",
+                result.rate / ceiling
+            )
         )?;
     }
     writeln!(out, "</div>")

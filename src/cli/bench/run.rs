@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use crate::bench::{Append, AppendFault, Case, Contestant, Measurement, Pace, Suite, measure};
+use crate::bench::{
+    Append, AppendFault, Case, Contestant, Measurement, Pace, Suite, measure, search_ceiling,
+};
 use crate::cli::args::{BenchArgs, SuiteName};
 use crate::cli::output::{self, Format, grouped, scaled};
 use crate::compute::select::{Job, Wish, gpu_ids, select};
@@ -26,12 +28,20 @@ pub(super) fn suites(args: &BenchArgs) -> Result<Vec<SuiteEntry>, Error> {
         for &batch in suite.batches(args.quick) {
             let (results, disagreed) = match suite.case(batch)? {
                 Some(case) => {
+                    let ceiling = |device: &str| match suite.name() {
+                        "search" => search_ceiling(device),
+                        _ => None,
+                    };
                     let takes = |one: &&Contestant| suite.is_for(one, batch);
                     let contestants: Vec<_> = contestants.iter().filter(takes).collect();
                     if contestants.is_empty() {
                         continue;
                     }
-                    backends(&case, &contestants, pace, &mut cpu_rate)?
+                    let mut found = backends(&case, &contestants, pace, &mut cpu_rate)?;
+                    for result in &mut found.0 {
+                        result.ceiling = ceiling(&result.device);
+                    }
+                    found
                 }
                 None => append(args, batch, pace)?,
             };
@@ -205,6 +215,7 @@ impl ResultEntry {
             rate_fastest: Some(units / time.fastest_s),
             runs: Some(time.runs),
             speedup_vs_cpu: cpu_rate.map(|cpu_rate| rate / cpu_rate),
+            ceiling: None,
             busy_s: None,
             device_s: None,
         }
@@ -274,6 +285,11 @@ impl SuiteEntry {
             )?;
             if let Some(parts) = result.device_s {
                 writeln!(out, "  {:<10} {}", "", parts.to_text())?;
+            }
+            if let Some(ceiling) = result.ceiling {
+                let share = 100.0 * result.rate / ceiling;
+                let ceiling = scaled(ceiling);
+                writeln!(out, "  {:<10} {share:.0} % of its ceiling of {ceiling}", "")?;
             }
         }
         Ok(())

@@ -397,6 +397,12 @@ fn dispatch_limits(adapter: &Adapter) -> Result<DispatchLimits, DeviceError> {
     })
 }
 
+/// The text of the specialised search.
+#[cfg(all(test, feature = "mine"))]
+pub(crate) fn search_text() -> String {
+    search::text(Kernels::MultiplyAdd)
+}
+
 /// A count as kernels take it.
 fn count_u32(count: usize) -> u32 {
     u32::try_from(count).expect("dispatch limits are far below 2^32")
