@@ -292,13 +292,13 @@ impl<'a, C: Claim> Chunk<'a, C> {
 
     /// A weight for each signature, as the head of this file describes.
     ///
-    /// The transcript is hashed in four parts, and their digests into the seed, because four messages
+    /// The transcript is hashed in eight parts, and their digests into the seed, because eight messages
     /// at a time are hashed sooner than one.
     fn weights(&self, random: &[u8; 32]) -> Vec<Weight> {
         let mut head = [0; HEAD_LEN];
         head[..32].copy_from_slice(WEIGHTS_DOMAIN);
         head[32..].copy_from_slice(random);
-        let parts = self.signatures.chunks(self.signatures.len().div_ceil(4).max(1)).map(|part| {
+        let parts = self.signatures.chunks(self.signatures.len().div_ceil(8).max(1)).map(|part| {
             let numbers = part.iter().flat_map(|one| [&one.challenge, &one.response]);
             numbers.flat_map(|number| *number.as_bytes()).collect::<Vec<_>>()
         });
