@@ -36,7 +36,7 @@ use sha2::{Digest, Sha512};
 
 use super::engine::{Engine, HEAD_LEN, Key, Points, Weight};
 use super::search::{BATCH_MIN, HALVED, lowest_bad};
-use super::wide::Wide;
+use super::wide::Signed;
 use super::{InvalidSignature, PublicKey, encoding, verify};
 
 /// The signatures in one equation: below the least, doublings are not shared enough to spread the
@@ -278,14 +278,14 @@ impl<'a, C: Claim> Chunk<'a, C> {
         if range.len() == 1 {
             return self.verify(range.start).is_ok();
         }
-        let mut of_base = Wide::default();
-        let mut of_keys = vec![Wide::default(); self.points.keys_len()];
+        let mut of_base = Signed::default();
+        let mut of_keys = vec![Signed::default(); self.points.keys_len()];
         for (one, weight) in self.signatures[range.clone()].iter().zip(&weights[range.clone()]) {
             weight.add_times(&one.response, &mut of_base);
             weight.add_times(&one.challenge, &mut of_keys[one.key]);
         }
         // The sum with its sign turned, so that the short weights stay short; zero is zero.
-        let of_keys = of_keys.iter().map(Wide::reduced).enumerate();
+        let of_keys = of_keys.iter().map(Signed::reduced).enumerate();
         let of_keys: Vec<_> = of_keys.filter(|(_, sum)| *sum != Scalar::ZERO).collect();
         self.points.sum_is_small(&-of_base.reduced(), &of_keys, range.clone(), &weights[range])
     }

@@ -46,6 +46,7 @@ pub(super) type Short<'a, Niels> = (u128, &'a Niels);
 
 /// z to the power (p - 5) / 8 = 2^252 - 3, of several elements at a time. `e_n` stands for z to the
 /// power 2^n - 1, and `e_(m + n) = e_m^(2^n) e_n`.
+#[cfg(target_arch = "x86_64")]
 macro_rules! power {
     ($z:ident, $square_times:path, $each:path) => {{
         let z2 = $square_times($z, 1);
@@ -62,4 +63,5 @@ macro_rules! power {
         $each($square_times(e250, 2), $z)
     }};
 }
+#[cfg(target_arch = "x86_64")]
 pub(super) use power;

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha512};
 use super::curve::Root;
 use super::encoding::{decode_point, is_canonical};
 use super::unit::Unit;
-use super::wide::Wide;
+use super::wide::Signed;
 use super::{Avx2, BadSignature, Ifma, Item, KEY_LEN, KeptItem, PublicKey, batch};
 
 /// What computes with points of the curve.
@@ -101,14 +101,12 @@ impl Engine {
     /// What decoding canonical encodings finds out, up to the first that is that of no point; nothing
     /// if this engine has no use for it.
     pub(super) fn roots(self, encodings: &[[u8; 32]]) -> Option<Vec<Root>> {
-        fn of(unit: impl Unit, encodings: &[[u8; 32]]) -> Vec<Root> {
-            unit.decode(encodings).into_iter().map(|(root, _)| root).collect()
-        }
-        match self.0 {
-            Kind::Portable => None,
-            Kind::Avx2(unit) => Some(of(unit, encodings)),
-            Kind::Ifma(unit) => Some(of(unit, encodings)),
-        }
+        let roots = match self.0 {
+            Kind::Portable => return None,
+            Kind::Avx2(unit) => unit.roots(encodings),
+            Kind::Ifma(unit) => unit.roots(encodings),
+        };
+        Some(roots)
     }
 }
 
@@ -128,6 +126,26 @@ pub(super) fn sha512((head, rest): &Message<'_>) -> [u8; 64] {
 pub(super) struct Key<'a> {
     pub(super) bytes: &'a [u8; KEY_LEN],
     pub(super) kept: Option<&'a PublicKey>,
+}
+
+/// The points of keys with a vector unit, up to the first that breaks rule 1 or 2 of E1.
+fn keys_with<U: Unit>(unit: U, keys: &[Key<'_>]) -> Vec<U::Niels> {
+    let root = |number: usize| keys[number].kept.and_then(PublicKey::root);
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        (0..keys.len()).partition(|&number| root(number).is_some());
+    let roots: Vec<_> =
+        known.iter().filter_map(|&number| Some((root(number)?, *keys[number].bytes))).collect();
+    let encodings = unknown.iter().map(|&number| *keys[number].bytes);
+    let encodings: Vec<_> =
+        encodings.take_while(|bytes| is_canonical(bytes) && !is_small_order(bytes)).collect();
+    let mut points = vec![None; keys.len()];
+    for (number, niels) in known.into_iter().zip(unit.niels(&roots)) {
+        points[number] = Some(niels);
+    }
+    for (number, (_, niels)) in unknown.into_iter().zip(unit.decode(&encodings)) {
+        points[number] = Some(niels);
+    }
+    points.into_iter().map_while(|point| point).collect()
 }
 
 /// Whether a canonical encoding is that of one of the eight points of small order.
@@ -155,8 +173,14 @@ impl Points {
                 });
                 Self::Portable { keys: keys.collect(), commitments: Vec::new() }
             }
-            Kind::Avx2(unit) => Self::Avx2(UnitPoints::of_keys(unit, keys)),
-            Kind::Ifma(unit) => Self::Ifma(UnitPoints::of_keys(unit, keys)),
+            Kind::Avx2(unit) => {
+                let keys = keys_with(unit, keys);
+                Self::Avx2(UnitPoints { unit, keys, commitments: Vec::new() })
+            }
+            Kind::Ifma(unit) => {
+                let keys = keys_with(unit, keys);
+                Self::Ifma(UnitPoints { unit, keys, commitments: Vec::new() })
+            }
         }
     }
 
@@ -222,26 +246,6 @@ pub(super) struct UnitPoints<U: Unit> {
 }
 
 impl<U: Unit> UnitPoints<U> {
-    fn of_keys(unit: U, keys: &[Key<'_>]) -> Self {
-        let root = |number: usize| keys[number].kept.and_then(PublicKey::root);
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            (0..keys.len()).partition(|&number| root(number).is_some());
-        let roots: Vec<_> =
-            known.iter().filter_map(|&number| Some((root(number)?, *keys[number].bytes))).collect();
-        let encodings = unknown.iter().map(|&number| *keys[number].bytes);
-        let encodings: Vec<_> =
-            encodings.take_while(|bytes| is_canonical(bytes) && !is_small_order(bytes)).collect();
-        let mut points = vec![None; keys.len()];
-        for (number, niels) in known.into_iter().zip(unit.niels(&roots)) {
-            points[number] = Some(niels);
-        }
-        for (number, (_, niels)) in unknown.into_iter().zip(unit.decode(&encodings)) {
-            points[number] = Some(niels);
-        }
-        let keys = points.into_iter().map_while(|point| point).collect();
-        Self { unit, keys, commitments: Vec::new() }
-    }
-
     fn decode_commitments(&mut self, encodings: &[[u8; 32]]) {
         let canonical = encodings.iter().take_while(|bytes| is_canonical(bytes)).count();
         let found = self.unit.decode(&encodings[..canonical]);
@@ -294,14 +298,23 @@ impl Weight {
     }
 
     /// Adds the weight times `scalar` to `sum`.
-    pub(super) fn add_times(self, scalar: &Scalar, sum: &mut Wide) {
-        sum.add(self.magnitude(), &if self.is_negative() { -scalar } else { *scalar });
+    pub(super) fn add_times(self, scalar: &Scalar, sum: &mut Signed) {
+        sum.add(self.is_negative(), self.magnitude(), scalar);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_best_engine_is_the_first_of_all_that_are_there() {
+        let names: Vec<_> = Engine::all().into_iter().map(Engine::name).collect();
+        assert_eq!(names.first().copied(), Some(Engine::best().name()));
+        assert_eq!(names.last().copied(), Some("portable"));
+        let known = ["avx512-ifma", "avx2", "portable"];
+        assert!(names.iter().eq(known.iter().filter(|name| names.contains(name))), "{names:?}");
+    }
 
     #[test]
     fn weights_are_signed_bytes() {
@@ -315,7 +328,7 @@ mod tests {
         assert_eq!(weight(bytes).magnitude(), 3 * 65_536 - 2);
         assert!(weight(bytes).is_negative());
         for weight in [weight(bytes), weight([0; 16]), weight([0xff; 16]), weight([0x80; 16])] {
-            let mut sum = Wide::default();
+            let mut sum = Signed::default();
             weight.add_times(&Scalar::from(7u8), &mut sum);
             let expected = Scalar::from(weight.0) - Scalar::from(SHORT_OFFSET);
             assert_eq!(sum.reduced(), expected * Scalar::from(7u8));

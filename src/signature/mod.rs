@@ -27,6 +27,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod batch;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for vector units alone"))]
 mod curve;
 mod encoding;
 mod engine;
@@ -38,6 +39,7 @@ mod no_units;
 mod search;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for vector units alone"))]
 mod sha512;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for vector units alone"))]
 mod unit;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod unit_tests;

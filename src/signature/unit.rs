@@ -22,6 +22,11 @@ pub(super) trait Unit: Copy {
     /// What is not canonical is not refused.
     fn decode(self, encodings: &[[u8; 32]]) -> Vec<(Root, Self::Niels)>;
 
+    /// What decoding finds out, without the points.
+    fn roots(self, encodings: &[[u8; 32]]) -> Vec<Root> {
+        self.decode(encodings).into_iter().map(|(root, _)| root).collect()
+    }
+
     /// Points as they are added, from what decoding them found and their canonical encodings.
     fn niels(self, points: &[(Root, [u8; 32])]) -> Vec<Self::Niels>;
 
