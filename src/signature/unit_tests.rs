@@ -181,6 +181,28 @@ impl Terms {
     }
 }
 
+/// Any number of points, all of which decode, or all before one place.
+pub(super) fn compare_numbers(unit: impl Unit) {
+    let (points, none): (Vec<_>, Vec<_>) = edges_of_decoding()
+        .into_iter()
+        .filter(is_canonical)
+        .partition(|bytes| decode_slowly(bytes).is_some());
+    let alone = points.iter().map(|bytes| unit.roots(&[*bytes])[0].0);
+    let alone: Vec<_> = alone.take(50).collect();
+    for len in 0..alone.len() {
+        let mut some = points[..len].to_vec();
+        let roots = unit.roots(&some);
+        assert!(roots.iter().map(|root| root.0).eq(alone[..len].iter().copied()));
+        let known: Vec<_> = roots.into_iter().zip(some.iter().copied()).collect();
+        assert_eq!(unit.niels(&known).len(), len);
+        for place in 0..len {
+            some[place] = none[place];
+            assert_eq!(unit.decode(&some).len(), place);
+            some[place] = points[place];
+        }
+    }
+}
+
 /// Messages of every length around one and two blocks, in every company.
 pub(super) fn compare_hashes(unit: impl Unit) {
     let bytes: Vec<u8> = (0..2_000u32).map(|i| (i * i % 251).to_le_bytes()[0]).collect();

@@ -12,7 +12,7 @@ use ruint::aliases::{U256, U512};
 
 use super::super::encoding::is_canonical;
 use super::super::unit_tests::{
-    CASES, Terms, assert_decoded, assert_is_point, cases_and_seed, compare_hashes,
+    CASES, Terms, assert_decoded, assert_is_point, cases_and_seed, compare_hashes, compare_numbers,
     edges_of_decoding, encoding, limb, niels, point, prime, random,
 };
 use super::decode::TOGETHER;
@@ -249,6 +249,14 @@ fn field_elements_are_those_of_big_integers() {
 fn decoding_is_daleks() {
     with_avx2!(compare_edges_of_decoding());
     with_avx2!(compare_random_decoding(CASES, 2));
+}
+
+#[test]
+fn any_number_of_points_is_decoded() {
+    match Avx2::detect() {
+        Some(avx2) => compare_numbers(avx2),
+        None => eprintln!("no AVX2 here: nothing was compared"),
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use ruint::aliases::{U256, U512};
 
 use super::super::encoding::is_canonical;
 use super::super::unit_tests::{
-    CASES, Terms, assert_decoded, assert_is_point, cases_and_seed, compare_hashes,
+    CASES, Terms, assert_decoded, assert_is_point, cases_and_seed, compare_hashes, compare_numbers,
     edges_of_decoding, encoding, limb, niels, point, prime, random,
 };
 use super::decode::TOGETHER;
@@ -266,6 +266,14 @@ fn field_elements_are_those_of_big_integers() {
 fn decoding_is_daleks() {
     with_ifma!(compare_edges_of_decoding());
     with_ifma!(compare_random_decoding(CASES, 2));
+}
+
+#[test]
+fn any_number_of_points_is_decoded() {
+    match Ifma::detect() {
+        Some(ifma) => compare_numbers(ifma),
+        None => eprintln!("no AVX-512 IFMA here: nothing was compared"),
+    }
 }
 
 #[test]
