@@ -36,7 +36,7 @@ use sha2::{Digest, Sha512};
 
 use super::engine::{Engine, HEAD_LEN, Key, Points, Weight};
 use super::search::{BATCH_MIN, HALVED, lowest_bad};
-use super::wide::Wide;
+use super::wide::Signed;
 use super::{InvalidSignature, PublicKey, encoding, verify};
 
 /// The signatures in one equation: below the least, doublings are not shared enough to spread the
@@ -278,27 +278,27 @@ impl<'a, C: Claim> Chunk<'a, C> {
         if range.len() == 1 {
             return self.verify(range.start).is_ok();
         }
-        let mut of_base = Wide::default();
-        let mut of_keys = vec![Wide::default(); self.points.keys_len()];
+        let mut of_base = Signed::default();
+        let mut of_keys = vec![Signed::default(); self.points.keys_len()];
         for (one, weight) in self.signatures[range.clone()].iter().zip(&weights[range.clone()]) {
             weight.add_times(&one.response, &mut of_base);
             weight.add_times(&one.challenge, &mut of_keys[one.key]);
         }
         // The sum with its sign turned, so that the short weights stay short; zero is zero.
-        let of_keys = of_keys.iter().map(Wide::reduced).enumerate();
+        let of_keys = of_keys.iter().map(Signed::reduced).enumerate();
         let of_keys: Vec<_> = of_keys.filter(|(_, sum)| *sum != Scalar::ZERO).collect();
         self.points.sum_is_small(&-of_base.reduced(), &of_keys, range.clone(), &weights[range])
     }
 
     /// A weight for each signature, as the head of this file describes.
     ///
-    /// The transcript is hashed in four parts, and their digests into the seed, because four messages
+    /// The transcript is hashed in eight parts, and their digests into the seed, because eight messages
     /// at a time are hashed sooner than one.
     fn weights(&self, random: &[u8; 32]) -> Vec<Weight> {
         let mut head = [0; HEAD_LEN];
         head[..32].copy_from_slice(WEIGHTS_DOMAIN);
         head[32..].copy_from_slice(random);
-        let parts = self.signatures.chunks(self.signatures.len().div_ceil(4).max(1)).map(|part| {
+        let parts = self.signatures.chunks(self.signatures.len().div_ceil(8).max(1)).map(|part| {
             let numbers = part.iter().flat_map(|one| [&one.challenge, &one.response]);
             numbers.flat_map(|number| *number.as_bytes()).collect::<Vec<_>>()
         });

@@ -1,4 +1,5 @@
-//! The arithmetic that batches are judged with: curve25519-dalek's, or this project's with AVX2.
+//! The arithmetic that batches are judged with: curve25519-dalek's, or this project's with a vector
+//! unit.
 //!
 //! One of them is chosen when a batch comes in, and carried as a value. Verdicts are the same with
 //! each: single signatures are always judged with curve25519-dalek, and a batch asks its engine for
@@ -6,7 +7,7 @@
 
 use std::iter::once;
 use std::ops::Range;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::edwards::EdwardsPoint;
@@ -14,10 +15,11 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
 use sha2::{Digest, Sha512};
 
-use super::avx2::{Avx2, Niels};
+use super::curve::Root;
 use super::encoding::{decode_point, is_canonical};
-use super::wide::Wide;
-use super::{BadSignature, Item, KEY_LEN, KeptItem, PublicKey, batch};
+use super::unit::Unit;
+use super::wide::Signed;
+use super::{Avx2, BadSignature, Ifma, Item, KEY_LEN, KeptItem, PublicKey, batch};
 
 /// What computes with points of the curve.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,7 @@ pub struct Engine(Kind);
 enum Kind {
     Portable,
     Avx2(Avx2),
+    Ifma(Ifma),
 }
 
 impl Engine {
@@ -40,14 +43,19 @@ impl Engine {
     /// for.
     #[must_use]
     pub fn best() -> Self {
-        Self(Avx2::detect().map_or(Kind::Portable, Kind::Avx2))
+        Self::units().next().unwrap_or(Self::portable())
     }
 
     /// All that run on this processor.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let avx2 = Avx2::detect().map(|avx2| Self(Kind::Avx2(avx2)));
-        avx2.into_iter().chain([Self::portable()]).collect()
+        Self::units().chain([Self::portable()]).collect()
+    }
+
+    /// Those of vector units, the fastest first.
+    fn units() -> impl Iterator<Item = Self> {
+        let kinds = [Ifma::detect().map(Kind::Ifma), Avx2::detect().map(Kind::Avx2)];
+        kinds.into_iter().flatten().map(Self)
     }
 
     /// Its name, for reports.
@@ -56,6 +64,7 @@ impl Engine {
         match self.0 {
             Kind::Portable => "portable",
             Kind::Avx2(_) => "avx2",
+            Kind::Ifma(_) => "avx512-ifma",
         }
     }
 
@@ -84,16 +93,20 @@ impl Engine {
     pub(super) fn sha512(self, messages: &[Message<'_>]) -> Vec<[u8; 64]> {
         match self.0 {
             Kind::Portable => messages.iter().map(sha512).collect(),
-            Kind::Avx2(avx2) => avx2.sha512(messages),
+            Kind::Avx2(unit) => unit.sha512(messages),
+            Kind::Ifma(unit) => unit.sha512(messages),
         }
     }
 
-    /// The AVX2 unit, if this engine is that.
-    pub(super) const fn avx2(self) -> Option<Avx2> {
-        match self.0 {
-            Kind::Portable => None,
-            Kind::Avx2(avx2) => Some(avx2),
-        }
+    /// What decoding canonical encodings finds out, up to the first that is that of no point; nothing
+    /// if this engine has no use for it.
+    pub(super) fn roots(self, encodings: &[[u8; 32]]) -> Option<Vec<Root>> {
+        let roots = match self.0 {
+            Kind::Portable => return None,
+            Kind::Avx2(unit) => unit.roots(encodings),
+            Kind::Ifma(unit) => unit.roots(encodings),
+        };
+        Some(roots)
     }
 }
 
@@ -115,7 +128,8 @@ pub(super) struct Key<'a> {
     pub(super) kept: Option<&'a PublicKey>,
 }
 
-fn keys_with_avx2(avx2: Avx2, keys: &[Key<'_>]) -> Vec<Niels> {
+/// The points of keys with a vector unit, up to the first that breaks rule 1 or 2 of E1.
+fn keys_with<U: Unit>(unit: U, keys: &[Key<'_>]) -> Vec<U::Niels> {
     let root = |number: usize| keys[number].kept.and_then(PublicKey::root);
     let (known, unknown): (Vec<_>, Vec<_>) =
         (0..keys.len()).partition(|&number| root(number).is_some());
@@ -125,10 +139,10 @@ fn keys_with_avx2(avx2: Avx2, keys: &[Key<'_>]) -> Vec<Niels> {
     let encodings: Vec<_> =
         encodings.take_while(|bytes| is_canonical(bytes) && !is_small_order(bytes)).collect();
     let mut points = vec![None; keys.len()];
-    for (number, niels) in known.into_iter().zip(avx2.niels(&roots)) {
+    for (number, niels) in known.into_iter().zip(unit.niels(&roots)) {
         points[number] = Some(niels);
     }
-    for (number, (_, niels)) in unknown.into_iter().zip(avx2.decode(&encodings)) {
+    for (number, (_, niels)) in unknown.into_iter().zip(unit.decode(&encodings)) {
         points[number] = Some(niels);
     }
     points.into_iter().map_while(|point| point).collect()
@@ -141,16 +155,11 @@ pub(super) fn is_small_order(bytes: &[u8; 32]) -> bool {
     ENCODINGS.contains(bytes)
 }
 
-/// The generator B, as it is added.
-fn base(avx2: Avx2) -> &'static Niels {
-    static BASE: OnceLock<Niels> = OnceLock::new();
-    BASE.get_or_init(|| avx2.decode(&[ED25519_BASEPOINT_POINT.compress().0])[0].1)
-}
-
 /// The points of keys and commitments, in the form that an engine takes.
 pub(super) enum Points {
     Portable { keys: Vec<EdwardsPoint>, commitments: Vec<EdwardsPoint> },
-    Avx2 { avx2: Avx2, keys: Vec<Niels>, commitments: Vec<Niels> },
+    Avx2(UnitPoints<Avx2>),
+    Ifma(UnitPoints<Ifma>),
 }
 
 impl Points {
@@ -164,9 +173,13 @@ impl Points {
                 });
                 Self::Portable { keys: keys.collect(), commitments: Vec::new() }
             }
-            Kind::Avx2(avx2) => {
-                let keys = keys_with_avx2(avx2, keys);
-                Self::Avx2 { avx2, keys, commitments: Vec::new() }
+            Kind::Avx2(unit) => {
+                let keys = keys_with(unit, keys);
+                Self::Avx2(UnitPoints { unit, keys, commitments: Vec::new() })
+            }
+            Kind::Ifma(unit) => {
+                let keys = keys_with(unit, keys);
+                Self::Ifma(UnitPoints { unit, keys, commitments: Vec::new() })
             }
         }
     }
@@ -177,25 +190,24 @@ impl Points {
             Self::Portable { commitments, .. } => {
                 commitments.extend(encodings.iter().map_while(decode_point));
             }
-            Self::Avx2 { avx2, commitments, .. } => {
-                let canonical = encodings.iter().take_while(|bytes| is_canonical(bytes)).count();
-                let found = avx2.decode(&encodings[..canonical]);
-                commitments.extend(found.into_iter().map(|(_, niels)| niels));
-            }
+            Self::Avx2(points) => points.decode_commitments(encodings),
+            Self::Ifma(points) => points.decode_commitments(encodings),
         }
     }
 
     pub(super) const fn keys_len(&self) -> usize {
         match self {
             Self::Portable { keys, .. } => keys.len(),
-            Self::Avx2 { keys, .. } => keys.len(),
+            Self::Avx2(points) => points.keys.len(),
+            Self::Ifma(points) => points.keys.len(),
         }
     }
 
     pub(super) const fn commitments_len(&self) -> usize {
         match self {
             Self::Portable { commitments, .. } => commitments.len(),
-            Self::Avx2 { commitments, .. } => commitments.len(),
+            Self::Avx2(points) => points.commitments.len(),
+            Self::Ifma(points) => points.commitments.len(),
         }
     }
 
@@ -220,14 +232,38 @@ impl Points {
                 )
                 .is_small_order()
             }
-            Self::Avx2 { avx2, keys, commitments } => {
-                let of_keys = of_keys.iter().map(|(number, by)| (by.to_bytes(), &keys[*number]));
-                let long: Vec<_> = once((of_base.to_bytes(), base(*avx2))).chain(of_keys).collect();
-                let short: Vec<_> =
-                    weights.iter().map(|weight| weight.0).zip(&commitments[range]).collect();
-                avx2.sum_is_small(&long, &short)
-            }
+            Self::Avx2(points) => points.sum_is_small(of_base, of_keys, range, weights),
+            Self::Ifma(points) => points.sum_is_small(of_base, of_keys, range, weights),
         }
+    }
+}
+
+/// [`Points`] of a vector unit.
+pub(super) struct UnitPoints<U: Unit> {
+    unit: U,
+    keys: Vec<U::Niels>,
+    commitments: Vec<U::Niels>,
+}
+
+impl<U: Unit> UnitPoints<U> {
+    fn decode_commitments(&mut self, encodings: &[[u8; 32]]) {
+        let canonical = encodings.iter().take_while(|bytes| is_canonical(bytes)).count();
+        let found = self.unit.decode(&encodings[..canonical]);
+        self.commitments.extend(found.into_iter().map(|(_, niels)| niels));
+    }
+
+    fn sum_is_small(
+        &self,
+        of_base: &Scalar,
+        of_keys: &[(usize, Scalar)],
+        range: Range<usize>,
+        weights: &[Weight],
+    ) -> bool {
+        let of_keys = of_keys.iter().map(|(number, by)| (by.to_bytes(), &self.keys[*number]));
+        let long: Vec<_> = once((of_base.to_bytes(), self.unit.base())).chain(of_keys).collect();
+        let short: Vec<_> =
+            weights.iter().map(|weight| weight.0).zip(&self.commitments[range]).collect();
+        self.unit.sum_is_small(&long, &short)
     }
 }
 
@@ -262,14 +298,23 @@ impl Weight {
     }
 
     /// Adds the weight times `scalar` to `sum`.
-    pub(super) fn add_times(self, scalar: &Scalar, sum: &mut Wide) {
-        sum.add(self.magnitude(), &if self.is_negative() { -scalar } else { *scalar });
+    pub(super) fn add_times(self, scalar: &Scalar, sum: &mut Signed) {
+        sum.add(self.is_negative(), self.magnitude(), scalar);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_best_engine_is_the_first_of_all_that_are_there() {
+        let names: Vec<_> = Engine::all().into_iter().map(Engine::name).collect();
+        assert_eq!(names.first().copied(), Some(Engine::best().name()));
+        assert_eq!(names.last().copied(), Some("portable"));
+        let known = ["avx512-ifma", "avx2", "portable"];
+        assert!(names.iter().eq(known.iter().filter(|name| names.contains(name))), "{names:?}");
+    }
 
     #[test]
     fn weights_are_signed_bytes() {
@@ -283,7 +328,7 @@ mod tests {
         assert_eq!(weight(bytes).magnitude(), 3 * 65_536 - 2);
         assert!(weight(bytes).is_negative());
         for weight in [weight(bytes), weight([0; 16]), weight([0xff; 16]), weight([0x80; 16])] {
-            let mut sum = Wide::default();
+            let mut sum = Signed::default();
             weight.add_times(&Scalar::from(7u8), &mut sum);
             let expected = Scalar::from(weight.0) - Scalar::from(SHORT_OFFSET);
             assert_eq!(sum.reduced(), expected * Scalar::from(7u8));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use curve25519_dalek::edwards::EdwardsPoint;
 
-use super::avx2::Root;
+use super::curve::Root;
 use super::encoding::{Decoded, decode_point, is_canonical};
 use super::engine::{Engine, is_small_order};
 use super::{InvalidSignature, KEY_LEN};
@@ -17,7 +17,7 @@ pub struct PublicKey {
     bytes: [u8; KEY_LEN],
     /// For single verdicts. Keys that were decoded many at a time do without.
     point: Option<EdwardsPoint>,
-    /// For batches, where AVX2 is there.
+    /// For batches, where a vector unit is there.
     root: Option<Root>,
 }
 
@@ -28,26 +28,28 @@ impl PublicKey {
     /// [`InvalidSignature::KeyEncoding`] or [`InvalidSignature::KeySmallOrder`].
     pub fn from_bytes(bytes: &[u8; KEY_LEN]) -> Result<Self, InvalidSignature> {
         let point = decode_key(bytes)?;
-        let found = Engine::best().avx2().map(|avx2| avx2.decode(&[*bytes]));
-        let root = found.and_then(|found| found.first().map(|(root, _)| *root));
+        let root = Engine::best().roots(&[*bytes]).and_then(|roots| roots.first().copied());
         Ok(Self { bytes: *bytes, point: Some(point), root })
     }
 
-    /// Decodes many keys at a time, which where AVX2 is there takes a fraction of the time. Single
+    /// Decodes many keys at a time, which where a vector unit is there takes a fraction of the time. Single
     /// verdicts under these keys take a tenth longer; batches do not.
     #[must_use]
     pub fn from_many(keys: &[[u8; KEY_LEN]]) -> Vec<Result<Self, InvalidSignature>> {
-        let Some(avx2) = Engine::best().avx2() else {
-            return keys.iter().map(Self::from_bytes).collect();
-        };
+        let engine = Engine::best();
         let mut decoded = Vec::with_capacity(keys.len());
         while decoded.len() < keys.len() {
             let rest = &keys[decoded.len()..];
             let sound = rest.iter().take_while(|key| is_canonical(key) && !is_small_order(key));
-            let found = avx2.decode(&rest[..sound.count()]);
-            decoded.extend(found.iter().zip(rest).map(|((root, _), bytes)| {
-                Ok(Self { bytes: *bytes, point: None, root: Some(*root) })
-            }));
+            let Some(roots) = engine.roots(&rest[..sound.count()]) else {
+                return keys.iter().map(Self::from_bytes).collect();
+            };
+            decoded.extend(
+                roots
+                    .into_iter()
+                    .zip(rest)
+                    .map(|(root, bytes)| Ok(Self { bytes: *bytes, point: None, root: Some(root) })),
+            );
             // The first that did not decode so; its fault is for the slow way to name.
             decoded.extend(keys.get(decoded.len()).map(Self::from_bytes));
         }
@@ -82,7 +84,7 @@ impl PublicKey {
         self.point.or_else(|| decode_point(&self.bytes)).expect("it decoded when it was made")
     }
 
-    /// What decoding the point with AVX2 found, where that is there.
+    /// What decoding the point with a vector unit found, where one is there.
     pub(super) const fn root(&self) -> Option<Root> {
         self.root
     }

@@ -26,15 +26,31 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-#[cfg(not(target_arch = "x86_64"))]
-#[path = "no_avx2.rs"]
-mod avx2;
 mod batch;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for vector units alone"))]
+mod curve;
 mod encoding;
 mod engine;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 mod key;
+#[cfg(not(target_arch = "x86_64"))]
+mod no_units;
 mod search;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for vector units alone"))]
+mod sha512;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for vector units alone"))]
+mod unit;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod unit_tests;
 mod wide;
+#[cfg(target_arch = "x86_64")]
+mod windows;
+
+#[cfg(not(target_arch = "x86_64"))]
+use no_units::{Avx2, Ifma};
+#[cfg(target_arch = "x86_64")]
+use {avx2::Avx2, ifma::Ifma};
 
 pub use batch::{BadSignature, Item, KeptItem, verify_batch, verify_batch_kept};
 pub use engine::Engine;

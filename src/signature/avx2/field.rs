@@ -106,7 +106,6 @@ const fn bits(number: u128, at: u32, count: u32) -> u32 {
 }
 
 /// The 32 bytes of a canonical element, least significant first.
-#[cfg(test)]
 pub(super) fn bytes_of(words: &Words) -> [u8; 32] {
     let limb = |i: usize| u128::from(words[i / 2] >> (32 * (i % 2))) & u128::from(u32::MAX);
     let low = limb(0) | limb(1) << 26 | limb(2) << 51 | limb(3) << 77 | limb(4) << 102;

@@ -1,15 +1,4 @@
-//! Sums of many multiples of points, four windows at a time.
-//!
-//! Pippenger's algorithm ("On the evaluation of powers and related problems", 1976) in the form of
-//! Bernstein, Doumen, Lange and Oosterwijk ("Faster batch forgery identification", 2012): with the
-//! scalars cut into windows of w bits, a window's points go into one bucket for each digit, and the
-//! buckets are then summed with their digits as weights. Here each lane has a window and buckets of
-//! its own, so that one addition puts a point into a bucket of each of four windows.
-//!
-//! **Digits.** Adding the constant K, which is 2^(w-1) in every window, to a scalar, and taking
-//! 2^(w-1) away from every window of the sum, changes nothing; what is left in each window is a digit
-//! from -2^(w-1) to 2^(w-1) - 1. So half as many buckets do, and scalars may be negative as long as
-//! they are above -K. A digit of 0 has a bucket as well, which nobody reads.
+//! Sums of many multiples of points, four windows at a time: see [`windows`](super::super::windows).
 
 use std::arch::x86_64::{
     __m256i, _mm256_and_si256, _mm256_cmpgt_epi64, _mm256_permute2x128_si256, _mm256_set1_epi64x,
@@ -17,125 +6,18 @@ use std::arch::x86_64::{
     _mm256_xor_si256,
 };
 
+use super::super::curve;
+use super::super::windows::{self, Digits};
 use super::field::Fe4;
 use super::point::{Niels, Niels4, Point, Point4};
 
-/// The bytes of a scalar plus K, and zeros behind it, so that eight can be read from anywhere.
-const DIGITS_LEN: usize = 40;
+type Long<'a> = curve::Long<'a, Niels>;
+type Short<'a> = curve::Short<'a, Niels>;
+pub(super) type Windows = windows::Windows<4>;
 
-/// The bits of a long scalar, which is below the group order L < 2^253, and of a short one, which is
-/// above -2^127.1 and below 2^127.
-const LONG_BITS: u32 = 253;
-///
-/// With windows of 8 bits, for which `SHORT_OFFSET` is K, short scalars plus K have 128 bits; with
-/// others they have up to 2^128 plus K, for which two more bits are kept.
-const SHORT_BITS: u32 = 128;
-
-/// A point and what it is multiplied with, a scalar below L in 32 bytes, least significant first.
-pub(in super::super) type Long<'a> = ([u8; 32], &'a Niels);
-
-/// A point and what it is multiplied with, once `SHORT_OFFSET` is taken away.
-pub(in super::super) type Short<'a> = (u128, &'a Niels);
-
-/// How scalars are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Windows {
-    /// The bits of a window.
-    bits: u32,
-    /// The groups of four windows that a long scalar has, and a short one.
-    groups: u32,
-    short_groups: u32,
-}
-
-impl Windows {
-    /// All that are in use.
-    pub(super) const ALL: [Self; 5] =
-        [Self::of(4), Self::of(5), Self::of(6), Self::of(8), Self::of(11)];
-
-    const fn of(bits: u32) -> Self {
-        let groups = LONG_BITS.div_ceil(4 * bits);
-        let short_bits = if bits == 8 { SHORT_BITS } else { SHORT_BITS + 2 };
-        let short_groups = short_bits.div_ceil(4 * bits);
-        // Then a long scalar plus K, which is below 2^(all bits - 1) (1 + 2^(1 - w)), stays within all
-        // bits. Eight bytes from any group's first bit on are there, and hold all of the group.
-        assert!(groups * 4 * bits > LONG_BITS + 1);
-        assert!(bits as usize * (groups as usize - 1) / 2 + 8 <= DIGITS_LEN && 4 * bits + 7 <= 64);
-        Self { bits, groups, short_groups }
-    }
-
-    /// The cheapest for so many long and short scalars.
-    pub(super) fn for_terms(long: usize, short: usize) -> Self {
-        let cost = |windows: &Self| {
-            let (groups, short_groups) = (windows.groups as usize, windows.short_groups as usize);
-            // An addition of buckets has nine products, that of a point seven.
-            groups * long + short_groups * short + groups * (2 << (windows.bits - 1)) * 9 / 7
-        };
-        Self::ALL.into_iter().min_by_key(cost).expect("there are some")
-    }
-
-    /// 2^(w-1).
-    const fn half(self) -> usize {
-        1 << (self.bits - 1)
-    }
-
-    /// K for so many groups, as five words.
-    fn offset(self, groups: u32) -> [u64; 5] {
-        let mut words = [0; 5];
-        for window in 0..4 * groups {
-            let at = window * self.bits + self.bits - 1;
-            words[at as usize / 64] |= 1 << (at % 64);
-        }
-        words
-    }
-
-    /// K for short scalars, less what is to be taken away from them.
-    fn short_offset(self) -> [u64; 5] {
-        let (mut words, mut borrow) = (self.offset(self.short_groups), false);
-        for (word, byte) in words.iter_mut().zip([0x80, 0x80, 0, 0, 0]) {
-            (*word, borrow) = word.borrowing_sub(u64::from_le_bytes([byte; 8]), borrow);
-        }
-        assert!(!borrow, "K is at least 2^7 in every byte");
-        words
-    }
-}
-
-/// A scalar plus K.
-struct Digits([u8; DIGITS_LEN]);
-
-impl Digits {
-    fn of_long(scalar: &[u8; 32], offset: &[u64; 5]) -> Self {
-        let (words, _) = scalar.as_chunks::<8>();
-        let word = |i: usize| words.get(i).map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        Self::new(std::array::from_fn(word), offset)
-    }
-
-    fn of_short(scalar: u128, offset: &[u64; 5]) -> Self {
-        let mut bytes = [0; 32];
-        bytes[..16].copy_from_slice(&scalar.to_le_bytes());
-        Self::of_long(&bytes, offset)
-    }
-
-    fn new(words: [u64; 5], offset: &[u64; 5]) -> Self {
-        let (mut bytes, mut carry) = ([0; DIGITS_LEN], false);
-        for ((word, offset), place) in
-            words.into_iter().zip(offset).zip(bytes.as_chunks_mut::<8>().0)
-        {
-            let sum;
-            (sum, carry) = word.carrying_add(*offset, carry);
-            *place = sum.to_le_bytes();
-        }
-        Self(bytes)
-    }
-
-    /// The digits of a group's four windows, each with 2^(w-1) still in it.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn group(&self, group: &Group) -> __m256i {
-        let bytes = self.0[group.byte..].first_chunk().expect("K and zeros fill up");
-        let bits = u64::from_le_bytes(*bytes).cast_signed();
-        _mm256_and_si256(_mm256_srlv_epi64(_mm256_set1_epi64x(bits), group.shifts), group.mask)
-    }
-}
+/// All that are in use.
+pub(super) const ALL: [Windows; 5] =
+    [Windows::of(4), Windows::of(5), Windows::of(6), Windows::of(8), Windows::of(11)];
 
 /// Where the digits of a group of windows are found.
 struct Group {
@@ -146,14 +28,17 @@ struct Group {
 
 impl Group {
     fn new(windows: Windows, number: u32) -> Self {
-        let at = 4 * windows.bits * number;
-        let shift = |lane: u32| u64::from(at % 8 + lane * windows.bits);
+        let (byte, shifts) = windows.place(4 * number);
         let mask = 2 * windows.half() as u64 - 1;
-        Self {
-            byte: at as usize / 8,
-            shifts: bytemuck::cast([shift(0), shift(1), shift(2), shift(3)]),
-            mask: bytemuck::cast([mask; 4]),
-        }
+        Self { byte, shifts: bytemuck::cast(shifts), mask: bytemuck::cast([mask; 4]) }
+    }
+
+    /// The digits of a scalar, each with 2^(w-1) still in it.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn digits(&self, digits: &Digits) -> __m256i {
+        let bits = _mm256_set1_epi64x(digits.word(self.byte).cast_signed());
+        _mm256_and_si256(_mm256_srlv_epi64(bits, self.shifts), self.mask)
     }
 }
 
@@ -268,12 +153,7 @@ fn transpose([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
 /// The sum of all terms.
 #[target_feature(enable = "avx2")]
 pub(super) fn sum(windows: Windows, long: &[Long<'_>], short: &[Short<'_>]) -> Point {
-    let offset = windows.offset(windows.groups);
-    let long: Vec<_> =
-        long.iter().map(|(scalar, point)| (Digits::of_long(scalar, &offset), *point)).collect();
-    let offset = windows.short_offset();
-    let short: Vec<_> =
-        short.iter().map(|(scalar, point)| (Digits::of_short(*scalar, &offset), *point)).collect();
+    let (long, short) = (windows.long_digits(long), windows.short_digits(short));
     let half = bytemuck::cast([windows.half() as u64; 4]);
     let mut buckets = Buckets::new(windows);
     let mut sum = Point4::identity().lane(0);
@@ -281,11 +161,11 @@ pub(super) fn sum(windows: Windows, long: &[Long<'_>], short: &[Short<'_>]) -> P
         buckets.clear();
         let group = Group::new(windows, number);
         for (digits, point) in &long {
-            buckets.put(digits.group(&group), half, point);
+            buckets.put(group.digits(digits), half, point);
         }
         if number < windows.short_groups {
             for (digits, point) in &short {
-                buckets.put(digits.group(&group), half, point);
+                buckets.put(group.digits(digits), half, point);
             }
         }
         let of_windows = buckets.sum();

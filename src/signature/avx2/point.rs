@@ -1,25 +1,14 @@
 //! Points of the curve, four at a time.
 //!
-//! The curve is -x^2 + y^2 = 1 + d x^2 y^2. The formulas are those of Hisil, Wong, Carter and Dawson,
-//! "Twisted Edwards Curves Revisited" (2008), in extended coordinates: x = X / Z, y = Y / Z, X Y = Z T.
-//! -1 is a square modulo p and d is not, so that the addition is complete: it holds for all pairs of
-//! points, equal ones, the identity and those of small order included.
+//! The curve and the formulas are those of [`curve`](super::super::curve).
 
 use std::arch::x86_64::{__m256i, _mm256_movemask_epi8};
 
+use super::super::curve;
 use super::field::{Fe4, ONE, Words, ZERO, words_of};
 
-/// d = -121665 / 121666.
-pub(super) const D: Words = words_of(&[
-    0xa3, 0x78, 0x59, 0x13, 0xca, 0x4d, 0xeb, 0x75, 0xab, 0xd8, 0x41, 0x41, 0x4d, 0x0a, 0x70, 0x00,
-    0x98, 0xe8, 0x79, 0x77, 0x79, 0x40, 0xc7, 0x8c, 0x73, 0xfe, 0x6f, 0x2b, 0xee, 0x6c, 0x03, 0x52,
-]);
-
 /// 2 d.
-const TWICE_D: Words = words_of(&[
-    0x59, 0xf1, 0xb2, 0x26, 0x94, 0x9b, 0xd6, 0xeb, 0x56, 0xb1, 0x83, 0x82, 0x9a, 0x14, 0xe0, 0x00,
-    0x30, 0xd1, 0xf3, 0xee, 0xf2, 0x80, 0x8e, 0x19, 0xe7, 0xfc, 0xdf, 0x56, 0xdc, 0xd9, 0x06, 0x24,
-]);
+const TWICE_D: Words = words_of(&curve::TWICE_D);
 
 /// A point of which only additions are wanted: y + x, y - x and 2 d x y, in 120 bytes.
 #[derive(Clone, Copy, Debug)]

@@ -4,24 +4,22 @@
 
 use std::arch::x86_64::__m256i;
 
-use curve25519_dalek::constants::EIGHT_TORSION;
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
-use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::{Identity, IsIdentity, VartimeMultiscalarMul};
+use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::traits::{Identity, IsIdentity};
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt, SeedableRng};
 use ruint::aliases::{U256, U512};
-use sha2::{Digest, Sha512};
 
-use super::super::engine::SHORT_OFFSET;
+use super::super::encoding::is_canonical;
+use super::super::unit_tests::{
+    CASES, Terms, assert_decoded, assert_is_point, cases_and_seed, compare_hashes, compare_numbers,
+    edges_of_decoding, encoding, limb, niels, point, prime, random,
+};
 use super::decode::TOGETHER;
 use super::field::{Fe4, Grade, LOOSE, REDUCED, WIDE, Words, bytes_of, words_of};
-use super::msm::{self, Windows};
-use super::point::{D, Niels, Niels4, Point4};
-use super::{Avx2, decode};
-
-/// Cases of the short run of each test, which takes seconds in a debug build.
-const CASES: usize = 4_000;
+use super::msm;
+use super::point::{Niels, Niels4, Point4};
+use super::{Avx2, Unit, decode};
 
 /// Runs a test that needs AVX2, in a function that has it; says so where there is none.
 macro_rules! with_avx2 {
@@ -34,14 +32,6 @@ macro_rules! with_avx2 {
     };
 }
 
-fn random(seed: u64) -> StdRng {
-    StdRng::seed_from_u64(seed)
-}
-
-fn prime() -> U256 {
-    (U256::from(1) << 255) - U256::from(19)
-}
-
 /// The value of limbs that need not be carried, modulo p.
 fn value(words: &Words) -> U256 {
     const WEIGHTS: [usize; 10] = [0, 26, 51, 77, 102, 128, 153, 179, 204, 230];
@@ -52,16 +42,7 @@ fn value(words: &Words) -> U256 {
 
 /// Limbs of a grade: at random, and often at either end.
 fn limbs(random: &mut StdRng, (even, odd): Grade) -> Words {
-    std::array::from_fn(|_| {
-        let mut limb = |max: u32| match random.random_range(0..8) {
-            0 => 0,
-            1 => max,
-            2 => max - random.random_range(0..3),
-            3 => 1 << random.random_range(0..25),
-            _ => random.random_range(0..=max),
-        };
-        u64::from(limb(even)) | u64::from(limb(odd)) << 32
-    })
+    std::array::from_fn(|_| limb(random, even.into()) | limb(random, odd.into()) << 32)
 }
 
 #[target_feature(enable = "avx2")]
@@ -149,60 +130,18 @@ fn encode(points: &Point4) -> [[u8; 32]; 4] {
     })
 }
 
-/// What decoding is defined as: canonical encodings of points, and nothing else.
-fn decode_slowly(bytes: &[u8; 32]) -> Option<EdwardsPoint> {
-    let encoding = CompressedEdwardsY(*bytes);
-    encoding.decompress().filter(|point| point.compress() == encoding)
-}
-
-/// Encodings that could go wrong: of points, of none, not canonical, of small order, near 0 and p.
-fn encoding(random: &mut StdRng) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    random.fill_bytes(&mut bytes);
-    match random.random_range(0..12) {
-        0 => bytes = EIGHT_TORSION[random.random_range(0..8)].compress().0,
-        1 => bytes[1..31].fill(0xff),
-        2 => bytes[1..].fill(0),
-        3 => {
-            bytes[1..31].fill(0xff);
-            bytes[31] |= 0x7f;
-        }
-        4 => bytes[1..31].fill(0),
-        5 => bytes[random.random_range(0..32)..].fill(if random.random() { 0xff } else { 0 }),
-        _ => {}
-    }
-    bytes
-}
-
 /// Decoding beside dalek's, and the points found beside its points.
 #[target_feature(enable = "avx2")]
 fn compare_decoding(encodings: &[[u8; 32]; TOGETHER]) {
     let found = decode::decode(encodings);
     for (bytes, found) in encodings.iter().zip(found) {
-        let canonical = super::super::encoding::is_canonical(bytes);
-        let slowly = decode_slowly(bytes);
-        assert_eq!(found.is_some() && canonical, slowly.is_some(), "{bytes:02x?}");
-        let Some((root, niels)) = found.filter(|_| canonical) else { continue };
+        assert_decoded(bytes, found.is_some());
+        let Some((root, niels)) = found.filter(|_| is_canonical(bytes)) else { continue };
         for niels in [niels, decode::niels([&(root, *bytes); 4])[3]] {
-            assert_is_point(&niels, bytes);
+            let Niels { sum, difference, product } = niels;
+            assert_is_point([&sum, &difference, &product].map(value), bytes);
         }
     }
-}
-
-/// That y + x, y - x and 2 d x y are those of the point of the curve that `bytes` encode.
-fn assert_is_point(niels: &Niels, bytes: &[u8; 32]) {
-    let p = prime();
-    let half = (p + U256::from(1)) >> 1;
-    let (sum, difference) = (value(&niels.sum), value(&niels.difference));
-    let x = sum.add_mod(p - difference, p).mul_mod(half, p);
-    let y = sum.add_mod(difference, p).mul_mod(half, p);
-    let (d, xx, yy) = (value(&D), x.mul_mod(x, p), y.mul_mod(y, p));
-    assert_eq!(yy.add_mod(p - xx, p), d.mul_mod(xx.mul_mod(yy, p), p).add_mod(U256::from(1), p));
-    let product = d.mul_mod(x.mul_mod(y, p), p);
-    assert_eq!(value(&niels.product), product.add_mod(product, p));
-    let mut encoded = y.to_le_bytes::<32>();
-    encoded[31] |= u8::from(x.bit(0)) << 7;
-    assert_eq!(encoded, *bytes);
 }
 
 /// The sum of two points, the second one negated where the bits of `negate` are set.
@@ -221,57 +160,11 @@ fn compare_random_decoding(cases: usize, seed: u64) {
     }
 }
 
-/// Every y within 256 of 0, of p and of 2^255, with either sign, in every lane.
+/// Every encoding near an edge, in every lane.
 #[target_feature(enable = "avx2")]
 fn compare_edges_of_decoding() {
-    let mut all = Vec::new();
-    for low in 0..=255u8 {
-        for (fill, high) in [(0x00, 0x00), (0xff, 0x7f), (0x00, 0x7f), (0xff, 0x00)] {
-            for sign in [0, 0x80] {
-                let mut bytes = [fill; 32];
-                (bytes[0], bytes[31]) = (low, high | sign);
-                all.push(bytes);
-            }
-        }
-    }
-    all.extend(EIGHT_TORSION.map(|point| point.compress().0));
-    for eight in all.windows(TOGETHER) {
+    for eight in edges_of_decoding().windows(TOGETHER) {
         compare_decoding(eight.try_into().expect("eight"));
-    }
-}
-
-/// A point and what this module makes of it.
-fn point(random: &mut StdRng) -> (EdwardsPoint, Niels) {
-    let mut point = match random.random_range(0..4) {
-        0 => EdwardsPoint::identity(),
-        _ => EdwardsPoint::mul_base(&scalar(random)),
-    };
-    if random.random() {
-        point += EIGHT_TORSION[random.random_range(0..8)];
-    }
-    (point, niels(&point))
-}
-
-fn niels(point: &EdwardsPoint) -> Niels {
-    let avx2 = Avx2::detect().expect("asked before");
-    avx2.decode(&[point.compress().0])[0].1
-}
-
-/// A scalar: at random, small, near L, or with runs of equal bits.
-fn scalar(random: &mut StdRng) -> Scalar {
-    let mut bytes = [0; 64];
-    random.fill_bytes(&mut bytes);
-    let any = Scalar::from_bytes_mod_order_wide(&bytes);
-    match random.random_range(0..6) {
-        0 => Scalar::from(random.random_range(0..3u8)),
-        1 => -Scalar::from(random.random_range(0..3u8)),
-        2 => {
-            let from = random.random_range(0..31);
-            let byte = [0x00, 0x7f, 0x80, 0xff][random.random_range(0..4)];
-            bytes[from..random.random_range(from..32)].fill(byte);
-            Scalar::from_bytes_mod_order(*bytes.first_chunk().expect("32"))
-        }
-        _ => any,
     }
 }
 
@@ -282,7 +175,8 @@ fn compare_points(cases: usize, seed: u64) {
     let mut sum = Point4::identity();
     let mut slow = [EdwardsPoint::identity(); 4];
     for _ in 0..cases.div_ceil(16) {
-        let (a, of_a) = point(&mut random);
+        let a = point(&mut random);
+        let of_a = niels::<Avx2>(&a);
         let negate: [bool; 4] = std::array::from_fn(|_| random.random());
         let mask = bytemuck::cast(negate.map(|negate| if negate { u64::MAX } else { 0 }));
         let signed = negate.map(|negate| if negate { -a } else { a });
@@ -322,37 +216,15 @@ fn compare_points(cases: usize, seed: u64) {
 fn compare_sums(cases: usize, seed: u64) {
     let mut random = random(seed);
     let pool: Vec<_> = (0..40).map(|_| point(&mut random)).collect();
+    let niels: Vec<_> = pool.iter().map(niels::<Avx2>).collect();
     let mut done = 0;
     while done < cases {
-        let (longs, shorts) = (random.random_range(0..12), random.random_range(0..12));
-        let terms: Vec<_> = (0..longs + shorts)
-            .map(|_| (scalar(&mut random), pool[random.random_range(0..pool.len())]))
-            .collect();
-        let weights: Vec<u128> = (0..shorts)
-            .map(|_| match random.random_range(0..6) {
-                0 => 0,
-                1 => u128::MAX,
-                2 => SHORT_OFFSET.wrapping_add(random.random_range(0..3)).wrapping_sub(1),
-                _ => random.random(),
-            })
-            .collect();
-        let (long, short) = terms.split_at(longs);
-        let long: Vec<_> =
-            long.iter().map(|(by, (point, of))| (by.to_bytes(), of, point)).collect();
-        let short: Vec<_> =
-            weights.iter().zip(short).map(|(by, (_, (point, of)))| (*by, of, point)).collect();
-        let by = long
-            .iter()
-            .map(|(by, ..)| Scalar::from_bytes_mod_order(*by))
-            .chain(short.iter().map(|(by, ..)| Scalar::from(*by) - Scalar::from(SHORT_OFFSET)));
-        let points = long.iter().map(|(.., point)| **point).chain(short.iter().map(|(.., p)| **p));
-        let slow = EdwardsPoint::vartime_multiscalar_mul(by, points);
-        // A point of any order times a number is not that times the number modulo L.
-        let slow = slow.mul_by_cofactor();
-        let long: Vec<_> = long.iter().map(|(by, of, _)| (*by, *of)).collect();
-        let short: Vec<_> = short.iter().map(|(by, of, _)| (*by, *of)).collect();
-        for (number, windows) in Windows::ALL.into_iter().enumerate() {
-            if number == 4 && random.random_range(0..8) > 0 {
+        let terms = Terms::new(&mut random, pool.len());
+        let slow = terms.sum_slowly(&pool);
+        let long: Vec<_> = terms.long.iter().map(|(by, at)| (*by, &niels[*at])).collect();
+        let short: Vec<_> = terms.short.iter().map(|(by, at)| (*by, &niels[*at])).collect();
+        for windows in msm::ALL {
+            if windows.bits > 8 && random.random_range(0..8) > 0 {
                 // So many buckets take as long to sum as a thousand points.
                 continue;
             }
@@ -379,24 +251,12 @@ fn decoding_is_daleks() {
     with_avx2!(compare_random_decoding(CASES, 2));
 }
 
-/// Messages of every length around one and two blocks, in every company.
-fn compare_hashes(avx2: Avx2) {
-    let bytes: Vec<u8> = (0..2_000u32).map(|i| (i * i % 251).to_le_bytes()[0]).collect();
-    let heads: [[u8; 64]; 2] = [[0x5a; 64], *bytes.first_chunk().expect("64 bytes")];
-    let lens = (0..330).chain([500, 1_000, 1_999]);
-    let messages: Vec<_> = lens.map(|len| (&heads[len % 2], &bytes[..len])).collect();
-    let slowly = |(head, rest): &(&[u8; 64], &[u8])| -> [u8; 64] {
-        Sha512::new().chain_update(head).chain_update(rest).finalize().into()
-    };
-    let expected: Vec<_> = messages.iter().map(slowly).collect();
-    for skipped in 0..8 {
-        assert_eq!(avx2.sha512(&messages[skipped..]), expected[skipped..]);
+#[test]
+fn any_number_of_points_is_decoded() {
+    match Avx2::detect() {
+        Some(avx2) => compare_numbers(avx2),
+        None => eprintln!("no AVX2 here: nothing was compared"),
     }
-    // Neighbours of very different lengths.
-    let order = |i: usize| (i * 97 + 13) % messages.len();
-    let mixed: Vec<_> = (0..messages.len()).map(|i| messages[order(i)]).collect();
-    let digests = avx2.sha512(&mixed);
-    assert!((0..mixed.len()).all(|i| digests[i] == expected[order(i)]));
 }
 
 #[test]
@@ -421,10 +281,7 @@ fn sums_are_daleks() {
 #[test]
 #[ignore = "minutes; BLOCKMILL_CASES sets how many"]
 fn millions_of_cases() {
-    let cases = std::env::var("BLOCKMILL_CASES")
-        .map_or(1_000_000, |cases| cases.parse().expect("a number"));
-    let seed = rand::random();
-    println!("{cases} cases, seed {seed}");
+    let (cases, seed) = cases_and_seed();
     with_avx2!(compare_field(cases / 2, seed));
     with_avx2!(compare_random_decoding(cases / 4, seed ^ 1));
     with_avx2!(compare_points(cases / 8, seed ^ 2));
