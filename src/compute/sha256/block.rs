@@ -96,4 +96,10 @@ impl Midstate {
         let words = rest.as_chunks::<4>().0;
         Self { state, tail: std::array::from_fn(|index| u32::from_be_bytes(words[index])) }
     }
+
+    /// Words 16 and 17 of the second block's schedule, which the nonce does not reach.
+    pub(super) fn early_words(&self) -> [u32; 2] {
+        let [w0, w1, w2] = self.tail;
+        [w0.wrapping_add(sigma0(w1)), w1.wrapping_add(sigma0(w2)).wrapping_add(sigma1(HEADER_BITS))]
+    }
 }

@@ -32,9 +32,7 @@ impl Search {
     #[target_feature(enable = "sha,ssse3,sse4.1")]
     fn new(midstate: &Midstate) -> Self {
         let [w0, w1, w2] = midstate.tail;
-        // Words 16 and 17 of the second block's schedule, which the nonce does not reach.
-        let w16 = w0.wrapping_add(sigma0(w1));
-        let w17 = w1.wrapping_add(sigma0(w2)).wrapping_add(sigma1(HEADER_BITS));
+        let [w16, w17] = midstate.early_words();
         let start = load_state(&midstate.state);
         let wk = words(w0.wrapping_add(K[0]), w1.wrapping_add(K[1]), 0, 0);
         let begun = [_mm_sha256rnds2_epu32(start[1], start[0], wk), start[0]];
