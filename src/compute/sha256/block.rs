@@ -98,6 +98,7 @@ impl Midstate {
     }
 
     /// Words 16 and 17 of the second block's schedule, which the nonce does not reach.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn early_words(&self) -> [u32; 2] {
         let [w0, w1, w2] = self.tail;
         [w0.wrapping_add(sigma0(w1)), w1.wrapping_add(sigma0(w2)).wrapping_add(sigma1(HEADER_BITS))]
