@@ -284,6 +284,38 @@ fn no_byte_of_a_record_hides_another() {
     let first_two: usize = blocks[..2].iter().map(|block| block.len() + 8).sum();
     let few: usize = blocks[..6].iter().map(|block| block.len() + 8).sum();
     let folder = Folder::new();
+/// A record that lost some bytes takes the first ones of the next, and may parse with them.
+#[test]
+fn a_record_that_lost_bytes_is_broken_alone() {
+    let names = ["mainnet_831328-831331.blk.dat", "mainnet_0-4312.blk.dat"];
+    for name in names {
+        let Some(bytes) = read_data(&format!("bitcoin-blocks/{name}")) else { continue };
+        let blocks = blocks_of(&bytes);
+        let records: Vec<_> = blocks[..4]
+            .iter()
+            .scan(0, |at, block| {
+                let start = *at;
+                *at += 8 + block.len();
+                Some(&bytes[start..*at])
+            })
+            .collect();
+        let [first, second, rest @ ..] = &records[..] else { unreachable!("four") };
+        let folder = Folder::new();
+        for lost in [1, 4, 8, 12, 20, 30, 44, 60, 100] {
+            for at in [100, second.len() / 2, second.len() - lost] {
+                let left = [&second[..at], &second[at + lost..]].concat();
+                let path = folder.file("cut", [first, &left[..], rest[0], rest[1]].concat());
+                let dump = Dump::read(&[path]);
+                let what = format!("{name}: {lost} bytes lost at {at}: {:?}", dump.skipped());
+                assert!(dump.blocks() == [blocks[0], blocks[2], blocks[3]], "{what}");
+                let [(offset, len, why)] = dump.skipped()[..] else { panic!("{what}") };
+                assert_eq!((offset, len), (first.len() as u64, left.len() as u64), "{what}");
+                assert!(why.starts_with("a record"), "{what}");
+            }
+        }
+    }
+}
+
     for place in 0..first_two {
         for flip in [0x01, 0x80, 0xff] {
             let mut damaged = bytes[..few].to_vec();
