@@ -204,9 +204,17 @@ fn raw_blocks_are_read_whole() {
             assert!(dump.blocks() == [&bytes[..]], "{name}");
             assert_eq!(dump.is_whole(), *path != behind);
         }
-        // A block that does not parse has all the bytes there are.
-        let cut = folder.file("cut", &bytes[..bytes.len() - 1]);
-        assert!(Dump::read(&[cut]).blocks() == [&bytes[..bytes.len() - 1]], "{name}");
+        // A block that says of itself that it goes on is torn.
+        for len in [bytes.len() - 1, bytes.len() / 2, 200] {
+            let dump = Dump::read(&[folder.file("cut", &bytes[..len])]);
+            let torn = dump.files.entries()[0].torn.map(|torn| (torn.offset, torn.bytes));
+            assert_eq!((torn, dump.headers.len()), (Some((0, len as u64)), 0), "{name}");
+        }
+        // One that does not parse for another reason has all the bytes there are.
+        let mut bad = bytes[..bytes.len() / 2].to_vec();
+        bad[84..].fill(0xff);
+        let path = folder.file("bad", &bad);
+        assert!(Dump::try_read(&[path], Some(Kind::Block), 4).expect("inputs").blocks() == [bad]);
     }
 }
 

@@ -333,9 +333,13 @@ impl<R: Read> RawBlockScanner<R> {
         };
         let header = Header::from_bytes(*header);
         let whole = &rest[..rest.len().min(BLOCK_LEN_MAX)];
-        let parsed = Block::encoded_len_of(whole).ok();
-        if parsed.is_none() && rest.len() == whole.len() && self.window.has_failed() {
-            // What there is of the block is no fault of the dump's.
+        let parsed = Block::encoded_len_of(whole);
+        // No length says where the block should end, but the block itself says that it goes on. And what
+        // there is of it is no fault of the dump's where the file cannot be read further.
+        let goes_on = |error: MalformedBlock| error.malformed.fault == Fault::Truncated;
+        if rest.len() == whole.len()
+            && parsed.is_err_and(|error| goes_on(error) || self.window.has_failed())
+        {
             return self.window.torn();
         }
         let len = parsed.unwrap_or(whole.len());

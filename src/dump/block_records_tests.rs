@@ -394,10 +394,14 @@ fn a_raw_block_is_one_block() {
     let behind = |bytes| Found::Junk { bytes, why: "bytes behind the block" };
     let bytes = [&a[..], &vec![0; 5_000_000]].concat();
     assert_eq!(raw(&bytes), [of(&a), behind(5_000_000), Found::End]);
-    // What does not parse is a block with all bytes that one can have.
-    assert_eq!(raw(&a[..299]), [of(&a[..299]), Found::End, Found::End]);
+    // What says of itself that it goes on is torn, wherever the file ends.
+    for cut in 1..a.len() {
+        let torn = Found::Torn { bytes: cut as u64 };
+        assert_eq!(raw(&a[..cut]), [torn, Found::End, Found::End], "{cut}");
+    }
+    // What does not parse otherwise is a block with all bytes that one can have.
     let mut bad = bytes;
     bad[84..].fill(0xff);
+    assert_eq!(raw(&bad[..300]), [of(&bad[..300]), Found::End, Found::End]);
     assert_eq!(raw(&bad), [of(&bad[..BLOCK_LEN_MAX]), behind(1_000_300), Found::End]);
-    assert_eq!(raw(&a[..79]), [Found::Torn { bytes: 79 }, Found::End, Found::End]);
 }

@@ -115,12 +115,19 @@ impl Report {
                 writeln!(out, "skipped: {}, {} bytes more", file.path, file.skipped_more_bytes)?;
             }
             if let Some(torn) = &file.torn {
-                let has_records = matches!(file.kind, "ledger" | "blk");
-                let what = if has_records { "record" } else { "header" };
+                let what = match file.kind {
+                    "ledger" | "blk" => "record",
+                    "block" => "block",
+                    _ => "header",
+                };
+                let last = match torn.bytes {
+                    1 => "the last byte is".into(),
+                    more => format!("the last {more} bytes are"),
+                };
                 writeln!(
                     out,
-                    "torn: {}, offset {}: the last {} bytes are no whole {what}",
-                    file.path, torn.offset, torn.bytes
+                    "torn: {}, offset {}: {last} no whole {what}",
+                    file.path, torn.offset
                 )?;
             }
         }
