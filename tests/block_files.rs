@@ -284,14 +284,6 @@ fn a_small_file_may_end_anywhere() {
     }
 }
 
-/// Whatever byte changes, the records behind it are found, and every byte is accounted for.
-#[test]
-fn no_byte_of_a_record_hides_another() {
-    let Some(bytes) = regtest() else { return };
-    let blocks = blocks_of(&bytes);
-    let first_two: usize = blocks[..2].iter().map(|block| block.len() + 8).sum();
-    let few: usize = blocks[..6].iter().map(|block| block.len() + 8).sum();
-    let folder = Folder::new();
 /// A record that lost some bytes takes the first ones of the next, and may parse with them.
 #[test]
 fn a_record_that_lost_bytes_is_broken_alone() {
@@ -324,6 +316,14 @@ fn a_record_that_lost_bytes_is_broken_alone() {
     }
 }
 
+/// Whatever byte changes, the records behind it are found, and every byte is accounted for.
+#[test]
+fn no_byte_of_a_record_hides_another() {
+    let Some(bytes) = regtest() else { return };
+    let blocks = blocks_of(&bytes);
+    let first_two: usize = blocks[..2].iter().map(|block| block.len() + 8).sum();
+    let few: usize = blocks[..6].iter().map(|block| block.len() + 8).sum();
+    let folder = Folder::new();
     for place in 0..first_two {
         for flip in [0x01, 0x80, 0xff] {
             let mut damaged = bytes[..few].to_vec();
@@ -473,6 +473,62 @@ fn a_missing_or_wrong_key_is_named() {
     folder.file("zeros/xor.dat", [0; 8]);
     let path = folder.file("zeros/blk00000.dat", &bytes);
     assert!(Dump::read(&[&path]).is_whole());
+}
+
+/// Whatever part of the key is right or zero, no block is judged with a wrong one.
+#[test]
+fn a_key_that_is_right_in_part_is_named() {
+    let missing = "and its key, xor.dat, is not beside it";
+    let wrong = "xor.dat is not the key of this file";
+    let part = [0x91, 0x0c, 0x5e, 0xa7, 0, 0, 0, 0];
+    for key in [KEY, [0, 0, 0, 0, 0x33, 0xd8, 0x02, 0x6f], [0, 0, 0, 0, 0, 0xa3, 0, 0], part] {
+        for (name, network, count, plain) in block_files() {
+            let folder = Folder::new();
+            let path = folder.file("blk00000.dat", obfuscated(&plain, key));
+            let error = refused(&path);
+            assert!(error.contains(missing), "{name}, {key:x?}: {error}");
+            for index in 0..8 {
+                let mut other = key;
+                other[index] ^= 0x5a;
+                folder.file("xor.dat", other);
+                let error = refused(&path);
+                assert!(error.contains(wrong), "{name}, {key:x?}, byte {index}: {error}");
+            }
+            let half = [key[0], key[1], key[2], key[3], 9, 9, 9, 9];
+            for other in [half, [0; 8], [1, 2, 3, 4, 5, 6, 7, 8]] {
+                folder.file("xor.dat", other);
+                let error = refused(&path);
+                assert!(error.contains(wrong), "{name}, {key:x?}, {other:x?}: {error}");
+            }
+            folder.file("xor.dat", &key[..5]);
+            let error = refused(&path);
+            assert!(error.contains("xor.dat beside it has 5 bytes"), "{name}, {key:x?}: {error}");
+            folder.file("xor.dat", key);
+            let dump = Dump::read(&[&path]);
+            assert!(dump.is_whole(), "{name}, {key:x?}: {:?}", dump.skipped());
+            assert_eq!(dump.headers.len(), count, "{name}, {key:x?}");
+            assert!(dump.networks.iter().all(|(_, shown)| *shown == network));
+        }
+    }
+}
+
+/// A block whose header proves no work is for the rules to reject, whether or not it is obfuscated.
+#[test]
+fn a_header_without_work_hides_no_key() {
+    let Some(bytes) = read_data("bitcoin-blocks/mainnet_277647.blk.bz2") else { return };
+    let mut bytes = bunzip2(&bytes);
+    bytes[8 + 76] ^= 1;
+    let folder = Folder::new();
+    let plain = folder.file("plain/blk00000.dat", &bytes);
+    for key in [KEY, [0, 0, 0, 0, 1, 2, 3, 4]] {
+        folder.file("hidden/xor.dat", key);
+        let hidden = folder.file("hidden/blk00000.dat", obfuscated(&bytes, key));
+        folder.file("plain/xor.dat", key);
+        for path in [&plain, &hidden] {
+            let dump = Dump::read(&[path]);
+            assert!(dump.is_whole() && dump.headers.len() == 1, "{key:x?}: {}", path.display());
+        }
+    }
 }
 
 /// An obfuscated file may begin with any bytes, those of a compressed one included.

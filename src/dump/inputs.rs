@@ -8,13 +8,12 @@ use std::sync::Arc;
 use crate::error::{Error, Place};
 
 use super::Kind;
-use super::block_records::BlockScanner;
+use super::block_head;
 use super::compression::{self, Peeked};
 use super::directory::{is_block_file, open_directory};
 use super::kind::PREFIX_LEN;
 use super::obfuscation::{self, Beside, Deobfuscated, Key};
 use super::progress::{Counted, Progress};
-use super::window::Found;
 
 /// How far into a block file of which the beginning is not recognised a record is looked for: as long as
 /// they are.  (Bitcoin Core: `MAX_BLOCKFILE_SIZE`.)
@@ -179,7 +178,7 @@ fn recognise(path: &Path, file: File, forced: Option<Kind>) -> Result<(Kind, Key
     let recognised = kind_of(path, &opened.prefix, &beside, forced);
     if recognised.is_err()
         && is_block_file(path)
-        && !obfuscation::looks_obfuscated(&opened.prefix)
+        && !obfuscation::is_obfuscated(&opened.prefix)
         && let Some(key) = key_of_first_record(path, [Key::PLAIN, key])
     {
         return Ok((Kind::Blk, key));
@@ -191,20 +190,10 @@ fn recognise(path: &Path, file: File, forced: Option<Kind>) -> Result<(Kind, Key
 /// may be damaged.
 fn key_of_first_record(path: &Path, keys: [Key; 2]) -> Option<Key> {
     let holds_record = |key: &Key| {
-        let Ok(opened) = File::open(path).and_then(|file| open(Box::new(file), *key)) else {
-            return false;
-        };
-        let reader = Deobfuscated::new(opened.reader, *key);
-        let mut scanner = BlockScanner::new(reader, *key, None);
-        let mut looked_at = 0;
-        while looked_at < FIRST_RECORD_MAX {
-            match scanner.next() {
-                Ok(Found::Block { .. }) => return true,
-                Ok(Found::Junk { bytes, .. }) => looked_at += bytes,
-                Ok(Found::Torn { .. } | Found::End) | Err(_) => return false,
-            }
-        }
-        false
+        let opened = File::open(path).and_then(|file| open(Box::new(file), *key));
+        opened.is_ok_and(|opened| {
+            block_head::holds_record(Deobfuscated::new(opened.reader, *key), FIRST_RECORD_MAX)
+        })
     };
     keys.into_iter().find(holds_record)
 }
