@@ -19,6 +19,9 @@ use super::progress::{Counted, Progress};
 /// they are.  (Bitcoin Core: `MAX_BLOCKFILE_SIZE`.)
 const FIRST_RECORD_MAX: u64 = 128 << 20;
 
+/// How many more reasons are told where no file can be read.
+const FAILURES_TOLD_MAX: usize = 20;
+
 /// A recognised file.
 pub struct Input {
     pub(super) path: PathBuf,
@@ -48,7 +51,7 @@ impl Inputs {
     /// it.
     ///
     /// # Errors
-    /// If there is nothing to judge: the first reason. Or if standard input is named twice.
+    /// If there is nothing to judge: the first reasons. Or if standard input is named twice.
     pub fn open(
         paths: &[PathBuf],
         forced: Option<Kind>,
@@ -72,10 +75,11 @@ impl Inputs {
                 Err(error) => inputs.push(Input::failed(path.clone(), error)),
             }
         }
-        if inputs.iter().all(|input| input.kind == Kind::Other)
-            && let Some(error) = inputs.iter_mut().find_map(|input| input.failure.take())
-        {
-            return Err(error);
+        if inputs.iter().all(|input| input.kind == Kind::Other) {
+            let failures = inputs.iter_mut().filter_map(|input| input.failure.take());
+            if let Some(error) = all_of(failures) {
+                return Err(error);
+            }
         }
         Ok(Self { inputs, progress })
     }
@@ -165,6 +169,22 @@ fn open(file: Box<dyn Read + Send>, key: Key) -> io::Result<Peeked> {
         return Ok(raw);
     }
     compression::decompress(raw, PREFIX_LEN)
+}
+
+/// Why no file can be read: the first reason, and those that differ from it. Where a key is missing, it is
+/// missing for thousands.
+fn all_of(mut failures: impl Iterator<Item = Error>) -> Option<Error> {
+    let first = failures.next()?;
+    let (alike, others): (Vec<_>, Vec<_>) =
+        failures.partition(|failure| failure.reason() == first.reason());
+    let last = alike.last().and_then(Error::place);
+    let alike = last.map(|last| match alike.len() {
+        1 => format!("the same of {}", last.path.display()),
+        count => format!("the same of {count} more files, up to {}", last.path.display()),
+    });
+    let others = others.iter().take(FAILURES_TOLD_MAX).map(Error::to_string);
+    let more: Vec<_> = alike.into_iter().chain(others).collect();
+    Some(if more.is_empty() { first } else { first.and(&more.join("; ")) })
 }
 
 pub(super) fn unreadable(path: &Path, source: io::Error) -> Error {

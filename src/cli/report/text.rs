@@ -265,7 +265,7 @@ fn blocks(count: u64) -> String {
 
 /// Whether a directory merely contains the file.
 fn is_passed_over(file: &FileReport) -> bool {
-    file.kind == "other" && !file.skipped.is_empty()
+    file.kind == "other" && !file.is_unread && !file.skipped.is_empty()
 }
 
 /// Whether a range is room that a node has reserved, and not yet used.
