@@ -198,7 +198,7 @@ fn a_coinbase_begins_with_its_height() {
         let script_at = 80 + 1 + 4 + 1 + 36 + 1;
         let found = ScriptStart::of(&block.bytes[script_at..][..6]);
         match rejection.violation {
-            Violation::Block(BlockViolation::CoinbaseHeight { height, found: start }) => {
+            Violation::Block(BlockViolation::CoinbaseHeight { height, found: start, .. }) => {
                 assert_eq!(height, block.height);
                 let len = usize::from(block.bytes[script_at - 1]).min(6);
                 let right = ScriptStart::of(&block.bytes[script_at..][..len]);

@@ -467,6 +467,18 @@ fn bench_measures_the_software_adapter_too_if_it_is_named() {
     }
 }
 
+/// The records of a sound block file.
+fn records_of(bytes: &[u8]) -> Vec<&[u8]> {
+    let (mut rest, mut records) = (bytes, Vec::new());
+    while let Some(head) = rest.first_chunk::<8>() {
+        let len = u32::from_le_bytes(*head.last_chunk().expect("four bytes"));
+        let (record, behind) = rest.split_at(8 + len as usize);
+        records.push(record);
+        rest = behind;
+    }
+    records
+}
+
 /// The report of `validate` for people, and what it writes to stderr.
 fn for_people(arguments: &[&str], files: &[&Path]) -> (String, String, i32) {
     let mut command = blockmill();
@@ -530,4 +542,26 @@ fn every_file_that_cannot_be_read_is_in_the_report() {
     let same = format!("; the same of 2 more files, up to {}; ", files[0].display());
     assert!(message.contains(&same), "{message}");
     assert_eq!(message.matches("not recognised").count(), 1, "{message}");
+}
+
+/// A height is hinted at only where a block can name one.
+#[test]
+fn hints_of_heights_are_heights() {
+    let Some(early) = read_data("bitcoin-blocks/mainnet_0-4312.blk.dat") else { return };
+    let Some(late) = read_data("bitcoin-blocks/mainnet_831328-831331.blk.dat") else { return };
+    let folder = Folder::new();
+    let early = folder.file("early", records_of(&early)[200..220].concat());
+    let (report, code) = validate(&[], &[&early]);
+    let message = report["error"]["message"].as_str().expect("a message");
+    assert_eq!(code, 3);
+    assert!(message.contains("--start-height") && !message.contains("says of itself"), "{message}");
+    let late = folder.file("late", late);
+    let (report, _) = validate(&[], &[&late]);
+    let message = report["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("says of itself that its height is 831328"), "{message}");
+    // A start at a wrong height says which would be right.
+    let (report, code) = validate(&["--start-height", "831340"], &[&late]);
+    assert_eq!((code, &report["rejections"][0]["rule"]), (1, &"bad-cb-height".into()));
+    let found = report["rejections"][0]["found"].as_str().expect("a script");
+    assert!(found.ends_with(", which is height 831328"), "{found}");
 }

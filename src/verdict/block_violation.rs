@@ -130,6 +130,8 @@ pub enum BlockViolation {
         items: u64,
         /// The bytes of the first.
         len: u64,
+        /// The height that it names, if that is one.
+        named: Option<u32>,
     },
     /// [`Rule::BadWitnessMerkleMatch`].
     WitnessCommitment {
@@ -293,8 +295,12 @@ impl BlockViolation {
                 format!("{found}, without those that only inputs show")
             }
             Self::NotFinal { lock_time, .. } => format!("lock time {lock_time}"),
-            Self::CoinbaseHeight { found, .. } => {
-                hex::encode(&found.bytes[..usize::from(found.len)])
+            Self::CoinbaseHeight { found, named, .. } => {
+                let script = hex::encode(&found.bytes[..usize::from(found.len)]);
+                match named {
+                    Some(height) => format!("{script}, which is height {height}"),
+                    None => script,
+                }
             }
             Self::WitnessNonce { items, len } => match items {
                 0 => "no witness".into(),
