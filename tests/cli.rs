@@ -565,3 +565,35 @@ fn hints_of_heights_are_heights() {
     let found = report["rejections"][0]["found"].as_str().expect("a script");
     assert!(found.ends_with(", which is height 831328"), "{found}");
 }
+
+/// What there is one of, nothing of, or only a part of, is called so.
+#[test]
+fn reports_say_how_many() {
+    let Some(bytes) = read_data("bitcoin-blocks/regtest_0-150.blk.dat") else { return };
+    let records = records_of(&bytes);
+    let folder = Folder::new();
+    let path = folder.file("blk00000.dat", [records[0], records[1], b"x", records[1]].concat());
+    let orphan = folder.file("orphan", records[9]);
+    let (text, _, code) = for_people(&[], &[&path, &orphan]);
+    assert_eq!(code, 3);
+    assert!(text.contains(", 1 orphan, 1 duplicate\n"), "{text}");
+    assert!(text.contains(", 1 byte: bytes that are no block record\n"), "{text}");
+    let (text, _, code) = for_people(&[], &[&folder.file("blk00001.dat", [0; 5000])]);
+    assert_eq!(code, 3);
+    assert!(text.contains("verdict    INCOMPLETE: no block was found\n"), "{text}");
+    // The first bytes of a block: it says of itself that it goes on.
+    let block = &records[2][8..];
+    let cut = folder.file("block", &block[..block.len() - 1]);
+    let (text, _, code) = for_people(&[], &[&cut]);
+    let torn = format!("torn: {}, offset 0: the last", cut.display());
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains(&torn) && text.contains("are no whole block\n"), "{text}");
+    // A record that claims more than its block, and zeros in its place.
+    let claimed = u32::try_from(block.len() + 9).expect("a length").to_le_bytes();
+    let lying = [&records[2][..4], &claimed, block, &[0; 9]].concat();
+    let path = folder.file("blk00002.dat", [records[0], records[1], &lying, records[3]].concat());
+    let (report, code) = validate(&[], &[&path]);
+    assert_eq!((code, &report["blocks"]["best_branch"]), (3, &4.into()));
+    let why = &report["files"][0]["skipped"][0]["why"];
+    assert_eq!(*why, "bytes behind a block, within its record");
+}

@@ -134,10 +134,11 @@ impl<'a> BodyRules<'a> {
             return Err(Violation::Block(BlockViolation::StrippedLength { most, found }));
         }
         if !first.is_coinbase() {
-            return Err(Violation::BadCbMissing);
+            return Err(Violation::Block(BlockViolation::NoCoinbase));
         }
         if let Some(index) = rest.iter().position(Transaction::is_coinbase) {
-            return Err(Violation::BadCbMultiple { transaction: number(index + 1) });
+            let transaction = number(index + 1);
+            return Err(Violation::Block(BlockViolation::SecondCoinbase { transaction }));
         }
         for (index, transaction) in transactions.iter().enumerate() {
             check_transaction(number(index), transaction).map_err(Violation::Block)?;
@@ -206,7 +207,8 @@ impl<'a> BodyRules<'a> {
         let Some(found) = self.commitment(block, height) else {
             let with_witness = block.transactions().iter().position(Transaction::has_witness);
             return with_witness.map_or(Ok(()), |index| {
-                Err(BlockViolation::UnexpectedWitness { transaction: number(index) })
+                let is_active = height >= self.params.heights.segwit;
+                Err(BlockViolation::UnexpectedWitness { transaction: number(index), is_active })
             });
         };
         let mut witness = block.transactions()[0].first_witness();
