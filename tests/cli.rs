@@ -597,3 +597,14 @@ fn reports_say_how_many() {
     let why = &report["files"][0]["skipped"][0]["why"];
     assert_eq!(*why, "bytes behind a block, within its record");
 }
+
+/// A chain file that cannot be created is named as it was asked for.
+#[test]
+fn a_chain_file_that_cannot_be_created_is_named() {
+    let folder = Folder::new();
+    let chain = folder.0.path().join("nowhere").join("x.chain");
+    let chain = chain.to_str().expect("a name");
+    let (_, stderr, code) = for_people(&["--to", chain], &[&fixture()]);
+    assert_eq!(code, 5);
+    assert!(stderr.contains(&format!("{chain}: ")) && !stderr.contains(".new"), "{stderr}");
+}
