@@ -160,6 +160,29 @@ impl Error {
         }
     }
 
+    /// The same, and what else is wrong with the input.
+    pub(crate) fn and(self, other: &str) -> Self {
+        match self {
+            Self::NotRecognised { place, why } => {
+                Self::NotRecognised { place, why: format!("{why}; {other}") }
+            }
+            Self::Unreadable { place, source } => {
+                let source = io::Error::new(source.kind(), format!("{source}; {other}"));
+                Self::Unreadable { place, source }
+            }
+            first => first,
+        }
+    }
+
+    /// What is wrong, where the place is known anyway.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Unreadable { source, .. } => source.to_string(),
+            Self::NotRecognised { why, .. } => why.clone(),
+            other => other.to_string(),
+        }
+    }
+
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), place: None }
     }

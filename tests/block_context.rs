@@ -198,7 +198,7 @@ fn a_coinbase_begins_with_its_height() {
         let script_at = 80 + 1 + 4 + 1 + 36 + 1;
         let found = ScriptStart::of(&block.bytes[script_at..][..6]);
         match rejection.violation {
-            Violation::Block(BlockViolation::CoinbaseHeight { height, found: start }) => {
+            Violation::Block(BlockViolation::CoinbaseHeight { height, found: start, .. }) => {
                 assert_eq!(height, block.height);
                 let len = usize::from(block.bytes[script_at - 1]).min(6);
                 let right = ScriptStart::of(&block.bytes[script_at..][..len]);
@@ -347,7 +347,7 @@ fn no_witness_without_a_commitment() {
     let unexpected = |what: &str, draft: &Draft, transaction| {
         let rule = Rule::UnexpectedWitness;
         let evidence = stage.rejects(what, &draft.mine(), rule, Some(transaction));
-        let expected = BlockViolation::UnexpectedWitness { transaction };
+        let expected = BlockViolation::UnexpectedWitness { transaction, is_active: true };
         assert_eq!(evidence, Violation::Block(expected));
     };
     stage.accepts("none at all", &stage.draft().with([spend(1)]).mine());
@@ -382,7 +382,8 @@ fn before_segwit_a_commitment_is_any_output() {
             stage.accepts("a commitment alone", &without_nonce.mine());
             stage.accepts("a wrong one alone", &wrong.mine());
             let rule = Rule::UnexpectedWitness;
-            stage.rejects("a nonce", &committed.mine(), rule, Some(0));
+            let evidence = stage.rejects("a nonce", &committed.mine(), rule, Some(0));
+            assert_eq!(evidence.expected(), "no witness before segwit");
             stage.rejects("witnesses", &with_witness.mine(), rule, Some(0));
             let bare = Draft { nonce: Vec::new(), ..with_witness };
             stage.rejects("witnesses alone", &bare.mine(), rule, Some(1));

@@ -204,9 +204,17 @@ fn raw_blocks_are_read_whole() {
             assert!(dump.blocks() == [&bytes[..]], "{name}");
             assert_eq!(dump.is_whole(), *path != behind);
         }
-        // A block that does not parse has all the bytes there are.
-        let cut = folder.file("cut", &bytes[..bytes.len() - 1]);
-        assert!(Dump::read(&[cut]).blocks() == [&bytes[..bytes.len() - 1]], "{name}");
+        // A block that says of itself that it goes on is torn.
+        for len in [bytes.len() - 1, bytes.len() / 2, 200] {
+            let dump = Dump::read(&[folder.file("cut", &bytes[..len])]);
+            let torn = dump.files.entries()[0].torn.map(|torn| (torn.offset, torn.bytes));
+            assert_eq!((torn, dump.headers.len()), (Some((0, len as u64)), 0), "{name}");
+        }
+        // One that does not parse for another reason has all the bytes there are.
+        let mut bad = bytes[..bytes.len() / 2].to_vec();
+        bad[84..].fill(0xff);
+        let path = folder.file("bad", &bad);
+        assert!(Dump::try_read(&[path], Some(Kind::Block), 4).expect("inputs").blocks() == [bad]);
     }
 }
 
@@ -272,6 +280,38 @@ fn a_small_file_may_end_anywhere() {
             let expected = (end < cut).then_some((end as u64, (cut - end) as u64));
             assert_eq!(torn, expected, "{cut}");
             assert_eq!(entry.is_whole(), end == cut);
+        }
+    }
+}
+
+/// A record that lost some bytes takes the first ones of the next, and may parse with them.
+#[test]
+fn a_record_that_lost_bytes_is_broken_alone() {
+    let names = ["mainnet_831328-831331.blk.dat", "mainnet_0-4312.blk.dat"];
+    for name in names {
+        let Some(bytes) = read_data(&format!("bitcoin-blocks/{name}")) else { continue };
+        let blocks = blocks_of(&bytes);
+        let records: Vec<_> = blocks[..4]
+            .iter()
+            .scan(0, |at, block| {
+                let start = *at;
+                *at += 8 + block.len();
+                Some(&bytes[start..*at])
+            })
+            .collect();
+        let [first, second, rest @ ..] = &records[..] else { unreachable!("four") };
+        let folder = Folder::new();
+        for lost in [1, 4, 8, 12, 20, 30, 44, 60, 100] {
+            for at in [100, second.len() / 2, second.len() - lost] {
+                let left = [&second[..at], &second[at + lost..]].concat();
+                let path = folder.file("cut", [first, &left[..], rest[0], rest[1]].concat());
+                let dump = Dump::read(&[path]);
+                let what = format!("{name}: {lost} bytes lost at {at}: {:?}", dump.skipped());
+                assert!(dump.blocks() == [blocks[0], blocks[2], blocks[3]], "{what}");
+                let [(offset, len, why)] = dump.skipped()[..] else { panic!("{what}") };
+                assert_eq!((offset, len), (first.len() as u64, left.len() as u64), "{what}");
+                assert!(why.starts_with("a record"), "{what}");
+            }
         }
     }
 }
@@ -433,6 +473,62 @@ fn a_missing_or_wrong_key_is_named() {
     folder.file("zeros/xor.dat", [0; 8]);
     let path = folder.file("zeros/blk00000.dat", &bytes);
     assert!(Dump::read(&[&path]).is_whole());
+}
+
+/// Whatever part of the key is right or zero, no block is judged with a wrong one.
+#[test]
+fn a_key_that_is_right_in_part_is_named() {
+    let missing = "and its key, xor.dat, is not beside it";
+    let wrong = "xor.dat is not the key of this file";
+    let part = [0x91, 0x0c, 0x5e, 0xa7, 0, 0, 0, 0];
+    for key in [KEY, [0, 0, 0, 0, 0x33, 0xd8, 0x02, 0x6f], [0, 0, 0, 0, 0, 0xa3, 0, 0], part] {
+        for (name, network, count, plain) in block_files() {
+            let folder = Folder::new();
+            let path = folder.file("blk00000.dat", obfuscated(&plain, key));
+            let error = refused(&path);
+            assert!(error.contains(missing), "{name}, {key:x?}: {error}");
+            for index in 0..8 {
+                let mut other = key;
+                other[index] ^= 0x5a;
+                folder.file("xor.dat", other);
+                let error = refused(&path);
+                assert!(error.contains(wrong), "{name}, {key:x?}, byte {index}: {error}");
+            }
+            let half = [key[0], key[1], key[2], key[3], 9, 9, 9, 9];
+            for other in [half, [0; 8], [1, 2, 3, 4, 5, 6, 7, 8]] {
+                folder.file("xor.dat", other);
+                let error = refused(&path);
+                assert!(error.contains(wrong), "{name}, {key:x?}, {other:x?}: {error}");
+            }
+            folder.file("xor.dat", &key[..5]);
+            let error = refused(&path);
+            assert!(error.contains("xor.dat beside it has 5 bytes"), "{name}, {key:x?}: {error}");
+            folder.file("xor.dat", key);
+            let dump = Dump::read(&[&path]);
+            assert!(dump.is_whole(), "{name}, {key:x?}: {:?}", dump.skipped());
+            assert_eq!(dump.headers.len(), count, "{name}, {key:x?}");
+            assert!(dump.networks.iter().all(|(_, shown)| *shown == network));
+        }
+    }
+}
+
+/// A block whose header proves no work is for the rules to reject, whether or not it is obfuscated.
+#[test]
+fn a_header_without_work_hides_no_key() {
+    let Some(bytes) = read_data("bitcoin-blocks/mainnet_277647.blk.bz2") else { return };
+    let mut bytes = bunzip2(&bytes);
+    bytes[8 + 76] ^= 1;
+    let folder = Folder::new();
+    let plain = folder.file("plain/blk00000.dat", &bytes);
+    for key in [KEY, [0, 0, 0, 0, 1, 2, 3, 4]] {
+        folder.file("hidden/xor.dat", key);
+        let hidden = folder.file("hidden/blk00000.dat", obfuscated(&bytes, key));
+        folder.file("plain/xor.dat", key);
+        for path in [&plain, &hidden] {
+            let dump = Dump::read(&[path]);
+            assert!(dump.is_whole() && dump.headers.len() == 1, "{key:x?}: {}", path.display());
+        }
+    }
 }
 
 /// An obfuscated file may begin with any bytes, those of a compressed one included.

@@ -599,9 +599,11 @@ fn there_is_one_coinbase_and_it_comes_first() {
         stage.draft().mine_of(&list)
     };
     stage.accepts("first", &block(&[0, 1, 2]));
-    stage.rejects("none", &block(&[1, 2]), Rule::BadCbMissing, Some(0));
+    let evidence = stage.rejects("none", &block(&[1, 2]), Rule::BadCbMissing, Some(0));
+    assert_eq!(evidence.expected(), "a coinbase first");
     stage.rejects("second", &block(&[1, 0, 2]), Rule::BadCbMissing, Some(0));
-    stage.rejects("two", &block(&[0, 1, 2, 0]), Rule::BadCbMultiple, Some(3));
+    let evidence = stage.rejects("two", &block(&[0, 1, 2, 0]), Rule::BadCbMultiple, Some(3));
+    assert_eq!(evidence.expected(), "one coinbase");
     stage.rejects("three", &block(&[0, 1, 0, 2, 0]), Rule::BadCbMultiple, Some(2));
     // What is not quite a coinbase is none.
     let with = |change: fn(&mut Transaction)| {

@@ -11,8 +11,8 @@ use blockmill::primitives::Header;
 use serde_json::Value;
 
 use common::chain::{Draft, dump, extend, from_genesis};
-use common::data;
 use common::program::{COMPRESSIONS, validate};
+use common::{data, read_data};
 
 fn blockmill() -> Command {
     Command::new(env!("CARGO_BIN_EXE_blockmill"))
@@ -465,4 +465,146 @@ fn bench_measures_the_software_adapter_too_if_it_is_named() {
         assert_eq!(gpus.len(), usize::from(suite["name"] == "headers"));
         assert!(gpus.iter().all(|gpu| gpu["software"] == true));
     }
+}
+
+/// The records of a sound block file.
+fn records_of(bytes: &[u8]) -> Vec<&[u8]> {
+    let (mut rest, mut records) = (bytes, Vec::new());
+    while let Some(head) = rest.first_chunk::<8>() {
+        let len = u32::from_le_bytes(*head.last_chunk().expect("four bytes"));
+        let (record, behind) = rest.split_at(8 + len as usize);
+        records.push(record);
+        rest = behind;
+    }
+    records
+}
+
+/// The report of `validate` for people, and what it writes to stderr.
+fn for_people(arguments: &[&str], files: &[&Path]) -> (String, String, i32) {
+    let mut command = blockmill();
+    let output = command.arg("validate").args(arguments).args(files).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let code = output.status.code().expect("an exit code");
+    (text(output.stdout), text(output.stderr), code)
+}
+
+/// Each file that cannot be read or recognised is named, with its length and the reason.
+#[test]
+fn every_file_that_cannot_be_read_is_in_the_report() {
+    let Some(bytes) = read_data("bitcoin-blocks/regtest_0-150.blk.dat") else { return };
+    let folder = Folder::new();
+    folder.file("blk00000.dat", &bytes);
+    let hidden: Vec<u8> = bytes.iter().map(|byte| byte ^ 0x91).collect();
+    folder.file("blk00001.dat", [0x87; 500]);
+    folder.file("blk00002.dat", &hidden);
+    let gone = folder.0.path().join("blk00003.dat");
+    let mut damaged = common::program::gzip(&bytes);
+    let middle = damaged.len() / 2;
+    damaged.truncate(middle);
+    folder.file("blk00004.dat.gz", &damaged);
+    let (report, code) = validate(&[], &[folder.0.path(), &gone]);
+    assert_eq!((code, &report["verdict"]), (3, &"incomplete".into()));
+    let files = report["files"].as_array().expect("files");
+    let found = |name: &str| {
+        let is = |file: &&Value| file["path"].as_str().is_some_and(|path| path.ends_with(name));
+        let file = files.iter().find(is).unwrap_or_else(|| panic!("{name} is not there"));
+        let skipped = file["skipped"].as_array().and_then(|all| all.last()).expect("a range");
+        let why = skipped["why"].as_str().expect("a reason").to_owned();
+        (file["bytes"].as_u64(), skipped["offset"].as_u64(), skipped["bytes"].as_u64(), why)
+    };
+    let whole = |len: usize| (Some(len as u64), Some(0), Some(len as u64));
+    for (name, len, reason) in [
+        ("blk00001.dat", 500, "not recognised"),
+        ("blk00002.dat", bytes.len(), "xor.dat, is not beside it"),
+        ("blk00003.dat", 0, "os error"),
+    ] {
+        let (bytes, offset, skipped, why) = found(name);
+        assert_eq!((bytes, offset, skipped), whole(len), "{name}");
+        assert!(why.contains(reason), "{name}: {why}");
+    }
+    let (read, offset, skipped, _) = found("blk00004.dat.gz");
+    assert_eq!((read, skipped), (offset, Some(0)));
+    let (text, stderr, code) = for_people(&[], &[folder.0.path()]);
+    assert_eq!(code, 3);
+    assert!(stderr.contains("blk00001.dat"), "{stderr}");
+    for name in ["blk00001.dat, offset 0, 500 bytes: not", "blk00002.dat, offset 0, "] {
+        assert!(text.contains(name), "{text}");
+    }
+    // Where none can be read, the error names them all.
+    let files = ["blk00001.dat", "blk00002.dat"].map(|name| folder.0.path().join(name));
+    let (report, code) = validate(&[], &[&files[0], &files[1]]);
+    let message = report["error"]["message"].as_str().expect("a message");
+    assert_eq!(code, 3);
+    assert!(message.contains("blk00001.dat") && message.contains("blk00002.dat"), "{message}");
+    // The same reason is told once.
+    let (report, _) = validate(&[], &[&files[0], &files[0], &files[1], &files[0]]);
+    let message = report["error"]["message"].as_str().expect("a message");
+    let same = format!("; the same of 2 more files, up to {}; ", files[0].display());
+    assert!(message.contains(&same), "{message}");
+    assert_eq!(message.matches("not recognised").count(), 1, "{message}");
+}
+
+/// A height is hinted at only where a block can name one.
+#[test]
+fn hints_of_heights_are_heights() {
+    let Some(early) = read_data("bitcoin-blocks/mainnet_0-4312.blk.dat") else { return };
+    let Some(late) = read_data("bitcoin-blocks/mainnet_831328-831331.blk.dat") else { return };
+    let folder = Folder::new();
+    let early = folder.file("early", records_of(&early)[200..220].concat());
+    let (report, code) = validate(&[], &[&early]);
+    let message = report["error"]["message"].as_str().expect("a message");
+    assert_eq!(code, 3);
+    assert!(message.contains("--start-height") && !message.contains("says of itself"), "{message}");
+    let late = folder.file("late", late);
+    let (report, _) = validate(&[], &[&late]);
+    let message = report["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("says of itself that its height is 831328"), "{message}");
+    // A start at a wrong height says which would be right.
+    let (report, code) = validate(&["--start-height", "831340"], &[&late]);
+    assert_eq!((code, &report["rejections"][0]["rule"]), (1, &"bad-cb-height".into()));
+    let found = report["rejections"][0]["found"].as_str().expect("a script");
+    assert!(found.ends_with(", which is height 831328"), "{found}");
+}
+
+/// What there is one of, nothing of, or only a part of, is called so.
+#[test]
+fn reports_say_how_many() {
+    let Some(bytes) = read_data("bitcoin-blocks/regtest_0-150.blk.dat") else { return };
+    let records = records_of(&bytes);
+    let folder = Folder::new();
+    let path = folder.file("blk00000.dat", [records[0], records[1], b"x", records[1]].concat());
+    let orphan = folder.file("orphan", records[9]);
+    let (text, _, code) = for_people(&[], &[&path, &orphan]);
+    assert_eq!(code, 3);
+    assert!(text.contains(", 1 orphan, 1 duplicate\n"), "{text}");
+    assert!(text.contains(", 1 byte: bytes that are no block record\n"), "{text}");
+    let (text, _, code) = for_people(&[], &[&folder.file("blk00001.dat", [0; 5000])]);
+    assert_eq!(code, 3);
+    assert!(text.contains("verdict    INCOMPLETE: no block was found\n"), "{text}");
+    // The first bytes of a block: it says of itself that it goes on.
+    let block = &records[2][8..];
+    let cut = folder.file("block", &block[..block.len() - 1]);
+    let (text, _, code) = for_people(&[], &[&cut]);
+    let torn = format!("torn: {}, offset 0: the last", cut.display());
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains(&torn) && text.contains("are no whole block\n"), "{text}");
+    // A record that claims more than its block, and zeros in its place.
+    let claimed = u32::try_from(block.len() + 9).expect("a length").to_le_bytes();
+    let lying = [&records[2][..4], &claimed, block, &[0; 9]].concat();
+    let path = folder.file("blk00002.dat", [records[0], records[1], &lying, records[3]].concat());
+    let (report, code) = validate(&[], &[&path]);
+    assert_eq!((code, &report["blocks"]["best_branch"]), (3, &4.into()));
+    let why = &report["files"][0]["skipped"][0]["why"];
+    assert_eq!(*why, "bytes behind a block, within its record");
+}
+
+/// A chain file that cannot be created is named as it was asked for.
+#[test]
+fn a_chain_file_that_cannot_be_created_is_named() {
+    let folder = Folder::new();
+    let chain = folder.0.path().join("nowhere").join("x.chain");
+    let chain = chain.to_str().expect("a name");
+    let (_, stderr, code) = for_people(&["--to", chain], &[&fixture()]);
+    assert_eq!(code, 5);
+    assert!(stderr.contains(&format!("{chain}: ")) && !stderr.contains(".new"), "{stderr}");
 }

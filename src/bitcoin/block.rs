@@ -108,6 +108,14 @@ impl<'a> Block<'a> {
         BlockEnd::default().find(bytes)
     }
 
+    /// How many transactions a block says that it has, but no more than its bytes can hold; none if it does
+    /// not say so.
+    #[must_use]
+    pub fn claimed_count(bytes: &[u8]) -> usize {
+        let Some(body) = bytes.get(Header::LEN..) else { return 0 };
+        Reader::new(body).compact_size().unwrap_or(0).min(body.len() / TRANSACTION_LEN_MIN)
+    }
+
     /// The transactions.
     #[must_use]
     pub fn transactions(&self) -> &[Transaction<'a>] {

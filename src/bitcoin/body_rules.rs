@@ -36,6 +36,15 @@ const SEQUENCE_FINAL: u32 = u32::MAX;
 /// How the output script with the witness commitment begins: return, 36 bytes, and BIP141's four.
 const COMMITMENT_START: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
+/// The code that pushes the number 1; those of 2 to 16 follow.
+const OP_1: u8 = 0x51;
+
+/// The first version of a header whose coinbase names the height.  (BIP34.)
+const BIP34_VERSION: i32 = 2;
+
+/// No chain is higher: 150 years at ten minutes a block.
+const PLAUSIBLE_HEIGHT_MAX: u32 = (1 << 23) - 1;
+
 /// More inputs than this are compared by sorting.
 const INPUTS_COMPARED_MAX: usize = 12;
 
@@ -125,10 +134,11 @@ impl<'a> BodyRules<'a> {
             return Err(Violation::Block(BlockViolation::StrippedLength { most, found }));
         }
         if !first.is_coinbase() {
-            return Err(Violation::BadCbMissing);
+            return Err(Violation::Block(BlockViolation::NoCoinbase));
         }
         if let Some(index) = rest.iter().position(Transaction::is_coinbase) {
-            return Err(Violation::BadCbMultiple { transaction: number(index + 1) });
+            let transaction = number(index + 1);
+            return Err(Violation::Block(BlockViolation::SecondCoinbase { transaction }));
         }
         for (index, transaction) in transactions.iter().enumerate() {
             check_transaction(number(index), transaction).map_err(Violation::Block)?;
@@ -197,7 +207,8 @@ impl<'a> BodyRules<'a> {
         let Some(found) = self.commitment(block, height) else {
             let with_witness = block.transactions().iter().position(Transaction::has_witness);
             return with_witness.map_or(Ok(()), |index| {
-                Err(BlockViolation::UnexpectedWitness { transaction: number(index) })
+                let is_active = height >= self.params.heights.segwit;
+                Err(BlockViolation::UnexpectedWitness { transaction: number(index), is_active })
             });
         };
         let mut witness = block.transactions()[0].first_witness();
@@ -340,7 +351,8 @@ fn check_height(block: &Block<'_>, height: u32) -> Result<(), BlockViolation> {
     if script.starts_with(&push[..len]) {
         return Ok(());
     }
-    Err(BlockViolation::CoinbaseHeight { height, found: ScriptStart::of(script) })
+    let named = claimed_height(block);
+    Err(BlockViolation::CoinbaseHeight { height, found: ScriptStart::of(script), named })
 }
 
 /// The script that pushes a height, and its length.  (Core: `CScript::operator<<(int64_t)`.)
@@ -349,7 +361,6 @@ fn height_push(height: u32) -> ([u8; 6], usize) {
     match height {
         0 => return (push, 1),
         1..=16 => {
-            const OP_1: u8 = 0x51;
             push[0] = OP_1 + (height.to_le_bytes()[0] - 1);
             return (push, 1);
         }
@@ -363,14 +374,28 @@ fn height_push(height: u32) -> ([u8; 6], usize) {
 }
 
 /// The height that a coinbase names, if it begins with one in the way of BIP34. For hints alone: before
-/// BIP34 a script may begin with anything.
+/// BIP34 a script may begin with anything, and most of them began with the bits of the header.
 #[must_use]
 pub fn claimed_height(block: &Block<'_>) -> Option<u32> {
+    if block.header.version() < BIP34_VERSION {
+        return None;
+    }
     let script = block.transactions().first()?.inputs().next()?.script;
-    let (&len, rest) = script.split_first()?;
-    let bytes = rest.get(..usize::from(len)).filter(|bytes| (1..=4).contains(&bytes.len()))?;
+    named_height(script).filter(|height| *height <= PLAUSIBLE_HEIGHT_MAX)
+}
+
+/// The height that a script begins with, if it pushes one in the way of BIP34.
+fn named_height(script: &[u8]) -> Option<u32> {
+    let (&first, rest) = script.split_first()?;
     let mut height = [0; 4];
-    height[..bytes.len()].copy_from_slice(bytes);
+    match first {
+        1..=4 => {
+            let bytes = rest.get(..usize::from(first))?;
+            height[..bytes.len()].copy_from_slice(bytes);
+        }
+        // The numbers from 1 to 16 have codes of their own.
+        _ => height[0] = first.checked_sub(OP_1 - 1)?,
+    }
     let height = u32::from_le_bytes(height);
     let (push, len) = height_push(height);
     script.starts_with(&push[..len]).then_some(height)
@@ -388,6 +413,10 @@ mod tests {
             let script = ::bitcoin::script::Builder::new().push_int(i64::from(height));
             let (push, len) = height_push(height);
             assert_eq!(&push[..len], script.as_bytes(), "{height}");
+            // A number of five bytes is no height.
+            let named = (1..1 << 31).contains(&height).then_some(height);
+            assert_eq!(named_height(script.as_bytes()), named, "{height}");
         }
+        assert_eq!([named_height(&[]), named_height(&[2, 7]), named_height(&[1, 7])], [None; 3]);
     }
 }

@@ -91,6 +91,11 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// A number of things: `1 header`, `32,261 headers`.
+pub(super) fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// A number with three significant digits and a prefix, to go before a word: `9.81 M`.
 pub(super) fn scaled(rate: f64) -> String {
     let (value, prefix) = match rate {

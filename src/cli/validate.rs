@@ -21,7 +21,7 @@ use super::chain_file::{
     Acks, network_of, open_or_create_blocks, open_or_create_headers, open_or_create_ledger,
 };
 use super::interrupt::{EXIT_CODE, on_interrupt};
-use super::output::{self, Format, duration, grouped, scaled};
+use super::output::{self, Format, counted, duration, grouped, scaled};
 use super::report::Report;
 use super::status::Status;
 
@@ -264,11 +264,11 @@ fn end_on_interrupt(progress: &Arc<Progress>, writes: bool) {
 }
 
 fn how_far(progress: &Progress, writes: bool) -> String {
-    let blocks = grouped(progress.blocks.load(Relaxed));
+    let blocks = counted(progress.blocks.load(Relaxed), "header");
     let stays = if writes {
         "what was committed stays, and the same command goes on from there"
     } else {
         "nothing was written"
     };
-    format!("interrupted after {blocks} headers; {stays}")
+    format!("interrupted after {blocks}; {stays}")
 }

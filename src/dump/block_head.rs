@@ -9,8 +9,12 @@
 //! (Bitcoin Core: `BlockManager::WriteBlock`, and `ChainstateManager::LoadExternalBlockFile`, which reads
 //! them back.)
 
+use std::io::Read;
+
 use crate::bitcoin::Network;
 use crate::primitives::Header;
+
+use super::window::Window;
 
 /// The longest block.  (Bitcoin Core: `MAX_BLOCK_SERIALIZED_SIZE`.)
 pub(super) const BLOCK_LEN_MAX: usize = 4_000_000;
@@ -72,6 +76,21 @@ pub(super) fn is_record(bytes: &[u8]) -> bool {
 /// The first place where a record begins that needs no record before it to be believed.
 pub(super) fn find_record(bytes: &[u8]) -> Option<usize> {
     (0..bytes.len()).find(|&at| may_begin(bytes[at]) && is_record(&bytes[at..]))
+}
+
+/// Whether a record that needs no record before it to be believed begins among the first bytes of a file.
+pub(super) fn holds_record(reader: impl Read, first: u64) -> bool {
+    let mut window = Window::new(reader, None);
+    while window.offset() < first && window.fill(RECORD_LOOK) {
+        let rest = window.rest();
+        if find_record(rest).is_some() {
+            return true;
+        }
+        // A record at the last of these places is not there whole.
+        let done = rest.len() - (RECORD_LOOK - 1);
+        window.advance(done);
+    }
+    false
 }
 
 /// Whether the bytes, the last of a file, may be the first of a record, whose magic is whole.

@@ -5,11 +5,18 @@
 //! length are believed only if the header behind them proves work by its own account. And a block that
 //! does not parse is a block all the same where its record clearly ends, so that the rules can name its
 //! fault.
+//!
+//! A record that has lost some bytes says that the first ones of the next are its own, and may even parse
+//! with them. So what stands where a record ends is looked at before the record is believed: if that is
+//! neither another record nor the end of the file, a record is looked for within.
 
 use std::io::Read;
+use std::iter::once;
+use std::ops::Range;
 
-use crate::bitcoin::{Block, Network};
-use crate::primitives::Header;
+use crate::bitcoin::{Block, BodyRules, Network, Params, Transaction};
+use crate::primitives::{Hash256, Header, merkle_root, sha256d};
+use crate::wire::{Fault, MalformedBlock};
 
 use super::block_head::{
     BLOCK_LEN_MAX, BlockHead, RECORD_LOOK, find_record, is_cut_head, is_cut_record, is_record,
@@ -22,11 +29,13 @@ use super::window::{Found, ScanError, Spool, Window};
 /// Zeros behind a block that are no mere part of other bytes.
 const ZEROS_MIN: usize = 8;
 
-/// Zeros among junk that are no part of it. Blocks hold runs of 32 (the output that a coinbase spends).
+/// Zeros among junk, or where a record ends, that are no part of other bytes. Blocks hold runs of 32 (the
+/// output that a coinbase spends).
 const ZEROS_IN_JUNK_MIN: usize = 64;
 
 const JUNK: &str = "bytes that are no block record";
 const BROKEN_OFF: &str = "a record that breaks off";
+const MISFIT: &str = "a record whose length does not fit its block";
 const BEHIND: &str = "bytes behind a block, within its record";
 
 /// Finds records in the bytes of a block file.
@@ -67,9 +76,12 @@ impl<R: Read> BlockScanner<R> {
                 None => {}
             }
         }
-        let zeros = self.pass_zeros();
-        if zeros > 0 {
-            return Ok(Found::Junk { bytes: zeros, why: PREALLOCATED });
+        // Within a record, zeros are no room that a node reserved: the record says that they are its own.
+        if self.window.offset() >= self.claim_end {
+            let zeros = self.pass_zeros();
+            if zeros > 0 {
+                return Ok(Found::Junk { bytes: zeros, why: PREALLOCATED });
+            }
         }
         Ok(self.junk(why))
     }
@@ -78,20 +90,18 @@ impl<R: Read> BlockScanner<R> {
     fn record(&mut self, head: BlockHead) -> Result<Found, ScanError> {
         let end = BlockHead::LEN + head.len;
         self.window.fill(end + RECORD_LOOK);
-        let rest = self.window.rest();
-        let there = rest.len().min(end);
-        if let Ok(len) = Block::encoded_len_of(&rest[BlockHead::LEN..there]) {
+        let there = self.window.rest().len().min(end);
+        if let Ok(len) = Block::encoded_len_of(&self.window.rest()[BlockHead::LEN..there]) {
             let record = BlockHead::LEN + len;
             // What is left of a record that breaks off may parse, with bytes of the next one.
-            if record < end
-                && let Some(bytes) = self.record_within(record)
-            {
-                return Ok(self.window.junk(bytes, BROKEN_OFF));
+            let why = if record < end { BROKEN_OFF } else { MISFIT };
+            if let Some(broken) = self.broken_record(head.network, record, end, why) {
+                return Ok(broken);
             }
-            self.claim_end = self.window.offset() + end as u64;
             // Bytes may follow a block within its record, but no other record, and no end of the file.
             let head_lies = record < end && (there < end || self.begins_record(record));
-            return Ok(self.block(head.network, record, head_lies));
+            let claimed = if head_lies { record } else { end };
+            return Ok(self.block(head.network, record, claimed, head_lies));
         }
         if there < end {
             return match self.record_within(there) {
@@ -99,12 +109,37 @@ impl<R: Read> BlockScanner<R> {
                 None => self.window.torn(),
             };
         }
-        if !self.is_end(end)
-            && let Some(bytes) = self.record_within(end)
-        {
-            return Ok(self.window.junk(bytes, "a record whose length does not fit its block"));
+        if let Some(broken) = self.broken_record(head.network, end, end, MISFIT) {
+            return Ok(broken);
         }
-        Ok(self.block(head.network, end, false))
+        Ok(self.block(head.network, end, end, false))
+    }
+
+    /// What stands before another record that begins within this one, unless this one is to be believed.
+    /// It ends at `end` as it says itself, and as its block says, at `record`.
+    fn broken_record(
+        &mut self,
+        network: Network,
+        record: usize,
+        end: usize,
+        why: &'static str,
+    ) -> Option<Found> {
+        // Chance, or damage to a header, makes a head that is none; a header with work is one.
+        if record == end && self.is_end(end) && is_record(self.window.rest()) {
+            return None;
+        }
+        // A length that reaches behind the file, or over a record right behind the block, is a lie, and says
+        // nothing of what stands there.
+        let is_lie = self.window.rest().len() < end || self.begins_record(record);
+        let claimed = if is_lie { record } else { end };
+        let bytes = self.find_within(claimed)?;
+        // Whoever makes a transaction may put a record in it.
+        if fits_header(&self.window.rest()[BlockHead::LEN..record], network)
+            || !self.window.may_look_again(record.saturating_sub(bytes))
+        {
+            return None;
+        }
+        Some(self.window.junk(bytes, why))
     }
 
     /// Whether another record begins in the window at this place.
@@ -112,7 +147,9 @@ impl<R: Read> BlockScanner<R> {
         BlockHead::plausible(&self.window.rest()[at..]).is_some()
     }
 
-    fn block(&mut self, network: Network, record: usize, head_lies: bool) -> Found {
+    /// A block that ends at `record`, in a record that ends at `claimed`.
+    fn block(&mut self, network: Network, record: usize, claimed: usize, head_lies: bool) -> Found {
+        self.claim_end = self.window.offset() + claimed as u64;
         let header = self.window.rest()[BlockHead::LEN..].first_chunk().expect("a header");
         let header = Header::from_bytes(*header);
         self.window.advance(record);
@@ -122,23 +159,31 @@ impl<R: Read> BlockScanner<R> {
         Found::Block { header, head, bytes: record as u64, network, head_lies }
     }
 
-    /// Whether a record clearly ends at this place: by the end of the file, another record, or zeros.
+    /// Whether a record clearly ends at this place: by the end of the file or another record, perhaps
+    /// behind zeros, or by more zeros than blocks hold.
     fn is_end(&self, at: usize) -> bool {
-        let rest = &self.window.rest()[at..];
         let zeros = self.zeros_at(at);
-        rest.is_empty()
-            || network_at(rest).is_some()
-            || is_cut_head(rest)
-            || zeros == rest.len()
-            || zeros >= ZEROS_MIN
+        let begins = |at: usize| {
+            let rest = &self.window.rest()[at..];
+            rest.is_empty() || network_at(rest).is_some() || is_cut_head(rest)
+        };
+        // Where zeros on disk read as the first bytes of a magic, the last of them may be its own.
+        zeros >= ZEROS_IN_JUNK_MIN
+            || begins(at)
+            || (0..=zeros.min(3)).any(|own| begins(at + zeros - own))
     }
 
     /// The next place before `end` where another record begins, as long as second looks are left.
     fn record_within(&mut self, end: usize) -> Option<usize> {
+        let next = self.find_within(end)?;
+        self.window.may_look_again(end - next).then_some(next)
+    }
+
+    /// The next place before `end` where another record begins.
+    fn find_within(&self, end: usize) -> Option<usize> {
         let rest = self.window.rest();
         // A head at the last place goes on behind the end.
-        let next = 1 + find_record(&rest[1..rest.len().min(end + RECORD_LOOK - 1)])?;
-        self.window.may_look_again(end - next).then_some(next)
+        Some(1 + find_record(&rest[1..rest.len().min(end + RECORD_LOOK - 1)])?)
     }
 
     /// How many zeros on disk stand in the window from `at` on.
@@ -202,7 +247,7 @@ impl<R: Read> BlockScanner<R> {
             let goes_on = self.window.fill(from + RECORD_LOOK);
             let ready = self.window.rest().len();
             let to = if goes_on { ready - RECORD_LOOK + 1 } else { ready };
-            let stop = self.stop(from..to.min(left), !goes_on);
+            let stop = self.stop(from..to.min(left), !goes_on, within > 0);
             let step = stop.unwrap_or(to.min(left));
             self.window.advance(step);
             bytes += step as u64;
@@ -214,13 +259,14 @@ impl<R: Read> BlockScanner<R> {
         }
     }
 
-    /// The first of these places at which junk ends.
-    fn stop(&mut self, places: std::ops::Range<usize>, is_at_end: bool) -> Option<usize> {
+    /// The first of these places at which junk ends, within a record at the next one alone.
+    fn stop(&mut self, places: Range<usize>, is_at_end: bool, is_within: bool) -> Option<usize> {
         let rest = self.window.rest();
         let pattern = self.pattern(0);
         for at in places {
             let byte = rest[at];
-            if byte == pattern[at % Key::LEN] && self.has_zeros(at, ZEROS_IN_JUNK_MIN) {
+            if !is_within && byte == pattern[at % Key::LEN] && self.has_zeros(at, ZEROS_IN_JUNK_MIN)
+            {
                 return Some(at);
             }
             if may_begin(byte)
@@ -240,6 +286,25 @@ impl<R: Read> BlockScanner<R> {
         let zeros = || pattern.iter().cycle();
         bytes.is_some_and(|bytes| bytes.iter().zip(zeros()).all(|(byte, zero)| byte == zero))
     }
+}
+
+/// Whether the bytes are a block, and its header means the transactions in it with their witnesses: then it
+/// has lost none.
+fn fits_header(bytes: &[u8], network: Network) -> bool {
+    let params = Params::of(network);
+    let rules = BodyRules::new(&params);
+    rules.parse(bytes).is_ok_and(|block| {
+        let transactions = block.transactions();
+        let ids: Vec<_> = transactions.iter().map(Transaction::id).collect();
+        let witness_root = || {
+            let rest = transactions.iter().skip(1).map(|each| sha256d(each.bytes()));
+            merkle_root(&once(Hash256::ZERO).chain(rest).collect::<Vec<_>>())
+        };
+        // A height at which a block commits to its witnesses, if it has any.
+        let height = params.heights.segwit;
+        rules.check_merkle(&block, &ids, merkle_root(&ids)).is_ok()
+            && rules.check_witnesses(&block, height, witness_root).is_ok()
+    })
 }
 
 /// Finds the one block of a file without records.
@@ -268,9 +333,13 @@ impl<R: Read> RawBlockScanner<R> {
         };
         let header = Header::from_bytes(*header);
         let whole = &rest[..rest.len().min(BLOCK_LEN_MAX)];
-        let parsed = Block::encoded_len_of(whole).ok();
-        if parsed.is_none() && rest.len() == whole.len() && self.window.has_failed() {
-            // What there is of the block is no fault of the dump's.
+        let parsed = Block::encoded_len_of(whole);
+        // No length says where the block should end, but the block itself says that it goes on. And what
+        // there is of it is no fault of the dump's where the file cannot be read further.
+        let goes_on = |error: MalformedBlock| error.malformed.fault == Fault::Truncated;
+        if rest.len() == whole.len()
+            && parsed.is_err_and(|error| goes_on(error) || self.window.has_failed())
+        {
             return self.window.torn();
         }
         let len = parsed.unwrap_or(whole.len());

@@ -165,6 +165,11 @@ fn lying(block: &[u8]) -> Found {
     Found::Block { header, head, bytes, network, head_lies: true }
 }
 
+/// What a record holds behind its block.
+const fn behind(bytes: usize) -> Found {
+    Found::Junk { bytes: bytes as u64, why: BEHIND }
+}
+
 #[test]
 fn a_block_says_itself_where_it_ends() {
     let (a, b) = (block(1, 300), block(2, 200));
@@ -176,12 +181,15 @@ fn a_block_says_itself_where_it_ends() {
             [lying(&a), is(&b), is(&b)],
             "{claimed}"
         );
-        // At the end of the file, and before zeros, which may be a part of the record.
+        // At the end of the file, and before zeros, which the record says are its own.
         assert_eq!(found(&long), [lying(&a)]);
-        let before_zeros = if claimed < 9000 { is(&a) } else { lying(&a) };
-        assert_eq!(found(&[&long[..], &[0; 9000]].concat()), [before_zeros, zeros(9000)]);
+        let own = claimed - 300;
+        let with_zeros = match claimed {
+            ..9000 => vec![is(&a), behind(own), zeros(9000 - own)],
+            _ => vec![lying(&a), zeros(9000)],
+        };
+        assert_eq!(found(&[&long[..], &[0; 9000]].concat()), with_zeros, "{claimed}");
     }
-    let behind = |bytes| Found::Junk { bytes, why: BEHIND };
     let long = record_of(&[&a[..], &[7; 100]].concat(), 400);
     let expected = [is(&a), behind(100), is(&b), is(&b)];
     assert_eq!(found(&[&long[..], &rb, &rb].concat()), expected);
@@ -191,8 +199,73 @@ fn a_block_says_itself_where_it_ends() {
     assert_eq!(found(&[&long[..], &record(&weak)].concat()), expected);
     assert_eq!(found(&[&long[..], b"junk"].concat()), [is(&a), behind(100), junk(4)]);
     let zeroed = record_of(&[&a[..], b"junk", &[0; 96]].concat(), 400);
-    let expected = [is(&a), behind(4), zeros(96), is(&weak)];
+    let expected = [is(&a), behind(100), is(&weak)];
     assert_eq!(found(&[&zeroed[..], &record(&weak)].concat()), expected);
+}
+
+/// Zeros that a record says are its own are no room that a node reserved.
+#[test]
+fn zeros_within_a_record_are_no_reserved_room() {
+    let (a, b) = (block(1, 300), block(2, 200));
+    for len in [1, 3, 7, 8, 20, 63, 64, 200, 300_000] {
+        let within = record_of(&[&a[..], &vec![0; len]].concat(), 300 + len);
+        let bytes = [&within[..], &record(&b), &[0; 30]].concat();
+        assert_eq!(found(&bytes), [is(&a), behind(len), is(&b), zeros(30)], "{len}");
+        // On disk, and then as they read.
+        for key in KEYS {
+            let mut hidden = bytes.clone();
+            key.apply(&mut hidden[308..308 + len], 308);
+            assert_eq!(scan(&hidden[..], key)[..2], [is(&a), behind(len)], "{len}");
+        }
+    }
+}
+
+/// What a record has lost, it takes from the next one: bytes of any kind, zeros among them.
+#[test]
+fn a_record_that_lost_bytes_does_not_hide_the_next() {
+    let (a, b) = (block(1, 1000), block(2, 600));
+    let (ra, rb) = (record(&a), record(&b));
+    for lost in 1..400 {
+        for at in [88, 90, 140, 141, 300, 600, ra.len() - lost] {
+            let left = [&ra[..at], &ra[at + lost..]].concat();
+            let found = found(&[&left[..], &rb, &rb].concat());
+            let (broken, rest) = found.split_at(found.len() - 2);
+            assert_eq!(rest, [is(&b), is(&b)], "{lost} bytes lost at {at}");
+            let is_broken = matches!(broken, [Found::Junk { why: MISFIT | BROKEN_OFF, .. }]);
+            assert!(is_broken, "{lost} bytes lost at {at}: {broken:?}");
+        }
+    }
+}
+
+/// Whoever makes a transaction may put a record in it. That hides no block which fits its header, whatever
+/// stands behind it.
+#[test]
+fn a_record_within_a_block_does_not_hide_it() {
+    let inner = record(&block(2, 200));
+    let mut around = block(1, 600);
+    around[200..200 + inner.len()].copy_from_slice(&inner);
+    let root = sha256d(&around[81..]);
+    let draft = Header::from_bytes(*around.first_chunk().expect("a header"));
+    let solve = |nonce| {
+        let (version, parent) = (draft.version(), draft.parent());
+        let header = Header::from_fields(version, parent, root, draft.time(), draft.bits(), nonce);
+        header.is_solved_by(&header.id()).then_some(header)
+    };
+    let fits = (0..).find_map(solve).expect("easy");
+    let mut whole = around.clone();
+    whole[..Header::LEN].copy_from_slice(fits.as_bytes());
+    let bytes = [&record(&whole)[..], b"junk"].concat();
+    assert_eq!(found(&bytes), [is(&whole), junk(4)]);
+    let bytes = [&record_of(&whole, 650)[..], &[7; 50]].concat();
+    assert_eq!(found(&bytes), [is(&whole), behind(50)]);
+    // One that does not fit its header has lost some bytes, unless its record clearly ends.
+    let bytes = [&record(&around)[..], b"junk"].concat();
+    let broken = Found::Junk { bytes: 208, why: MISFIT };
+    assert_eq!(found(&bytes), [broken, is(&block(2, 200)), junk(196)]);
+    for (behind, then) in [(&inner[..], is(&block(2, 200))), (&[0; 64], zeros(64))] {
+        let bytes = [&record(&around)[..], behind].concat();
+        assert_eq!(found(&bytes), [is(&around), then]);
+    }
 }
 
 #[test]
@@ -232,7 +305,7 @@ fn what_does_not_parse_is_a_block_where_it_clearly_ends() {
         let bytes = [&record(&around)[..], behind].concat();
         assert_eq!(found(&bytes), [&[is(&around)][..], &then].concat());
     }
-    let why = "a record whose length does not fit its block";
+    let why = MISFIT;
     let inside = Found::Junk { bytes: 208, why };
     let bytes = [&record(&around)[..], b"junk"].concat();
     assert_eq!(found(&bytes), [inside, is(&b), junk(196)]);
@@ -273,6 +346,12 @@ fn endless_nonsense_is_quick_and_small() {
     assert_eq!(junk, [Found::Junk { bytes: LEN / 8, why: JUNK }]);
     let magics = Network::ALL.map(Network::magic).concat().repeat(1 << 20);
     assert_eq!(found(&magics).len(), 2);
+    // Short blocks without work that claim the most.
+    let mut short = unsolved(141);
+    short.truncate(80);
+    short.extend([&[1][..], &[0; 10]].concat());
+    let blocks = record_of(&short, BLOCK_LEN_MAX).repeat(1 << 18);
+    assert_eq!(found(&blocks).len(), 1 << 18);
     // Heads that claim the most, and nothing behind them.
     let heads = record_of(&[], BLOCK_LEN_MAX).repeat(1 << 20);
     assert!(found(&heads).len() < 10);
@@ -315,10 +394,14 @@ fn a_raw_block_is_one_block() {
     let behind = |bytes| Found::Junk { bytes, why: "bytes behind the block" };
     let bytes = [&a[..], &vec![0; 5_000_000]].concat();
     assert_eq!(raw(&bytes), [of(&a), behind(5_000_000), Found::End]);
-    // What does not parse is a block with all bytes that one can have.
-    assert_eq!(raw(&a[..299]), [of(&a[..299]), Found::End, Found::End]);
+    // What says of itself that it goes on is torn, wherever the file ends.
+    for cut in 1..a.len() {
+        let torn = Found::Torn { bytes: cut as u64 };
+        assert_eq!(raw(&a[..cut]), [torn, Found::End, Found::End], "{cut}");
+    }
+    // What does not parse otherwise is a block with all bytes that one can have.
     let mut bad = bytes;
     bad[84..].fill(0xff);
+    assert_eq!(raw(&bad[..300]), [of(&bad[..300]), Found::End, Found::End]);
     assert_eq!(raw(&bad), [of(&bad[..BLOCK_LEN_MAX]), behind(1_000_300), Found::End]);
-    assert_eq!(raw(&a[..79]), [Found::Torn { bytes: 79 }, Found::End, Found::End]);
 }

@@ -56,6 +56,8 @@ pub struct FileEntry {
     pub skipped_more_bytes: u64,
     /// A record that the end of the file cuts short.
     pub torn: Option<Torn>,
+    /// Whether it could not be read or recognised, or not to its end; why is in the last skipped range.
+    pub is_unread: bool,
     /// Bytes in all skipped ranges but those that a node reserved.
     faulty_bytes: u64,
     /// Where the file begins in the whole input.
@@ -75,6 +77,7 @@ impl FileEntry {
             skipped: Vec::new(),
             skipped_more_bytes: 0,
             torn: None,
+            is_unread: false,
             faulty_bytes: 0,
             start,
         }
@@ -105,11 +108,19 @@ impl FileEntry {
         }
     }
 
+    /// Notes why the rest of the file cannot be read, which is so long as far as that is known.
+    pub(super) fn leave_unread(&mut self, bytes: u64, why: &str) {
+        self.is_unread = true;
+        self.skip(self.bytes, bytes, why);
+        self.bytes += bytes;
+    }
+
     /// Whether every byte of the file was accounted for: it belongs to a block, or to the zeros that a
     /// node reserves in a block file. A file that a directory merely contains is no part of the dump.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.kind == Kind::Other || (self.faulty_bytes == 0 && self.torn.is_none())
+        let is_accounted_for = self.faulty_bytes == 0 && self.torn.is_none();
+        !self.is_unread && (self.kind == Kind::Other || is_accounted_for)
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Files {
     pub(super) table: FileTable,
     /// Where the current file begins in the whole input.
     start: u64,
-    /// The first file that could not be read to its end.
+    /// Why the first file that could not be read to its end could not. Each of them says so in its entry.
     pub(super) error: Option<Error>,
     pub(super) progress: Arc<Progress>,
 }
@@ -57,7 +57,7 @@ impl Files {
             let (kind, key) = (input.kind, input.key);
             self.table.entries.push(entry);
             if let Some(failure) = input.failure.take() {
-                self.error.get_or_insert(failure);
+                self.give_up(failure);
                 continue;
             }
             match input.into_reader(&self.progress) {
@@ -70,8 +70,20 @@ impl Files {
     /// Notes that the current file cannot be read further.
     pub(super) fn fail(&mut self, source: std::io::Error) {
         if let Some(place) = self.here() {
-            self.error.get_or_insert(Error::Unreadable { place, source });
+            self.give_up(Error::Unreadable { place, source });
         }
+    }
+
+    /// Leaves the rest of the current file alone, and notes why.
+    pub(super) fn give_up(&mut self, failure: Error) {
+        if let Some(entry) = self.table.entries.last_mut() {
+            // How much of a file was decompressed says nothing of how much is left.
+            let is_untouched = entry.bytes == 0;
+            let metadata = std::fs::metadata(&entry.path).ok().filter(std::fs::Metadata::is_file);
+            let bytes = metadata.filter(|_| is_untouched).map_or(0, |metadata| metadata.len());
+            entry.leave_unread(bytes, &failure.reason());
+        }
+        self.error.get_or_insert(failure);
     }
 
     /// How far the current file was read.

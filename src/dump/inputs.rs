@@ -8,17 +8,19 @@ use std::sync::Arc;
 use crate::error::{Error, Place};
 
 use super::Kind;
-use super::block_records::BlockScanner;
+use super::block_head;
 use super::compression::{self, Peeked};
 use super::directory::{is_block_file, open_directory};
 use super::kind::PREFIX_LEN;
 use super::obfuscation::{self, Beside, Deobfuscated, Key};
 use super::progress::{Counted, Progress};
-use super::window::Found;
 
 /// How far into a block file of which the beginning is not recognised a record is looked for: as long as
 /// they are.  (Bitcoin Core: `MAX_BLOCKFILE_SIZE`.)
 const FIRST_RECORD_MAX: u64 = 128 << 20;
+
+/// How many more reasons are told where no file can be read.
+const FAILURES_TOLD_MAX: usize = 20;
 
 /// A recognised file.
 pub struct Input {
@@ -49,7 +51,7 @@ impl Inputs {
     /// it.
     ///
     /// # Errors
-    /// If there is nothing to judge: the first reason. Or if standard input is named twice.
+    /// If there is nothing to judge: the first reasons. Or if standard input is named twice.
     pub fn open(
         paths: &[PathBuf],
         forced: Option<Kind>,
@@ -73,10 +75,11 @@ impl Inputs {
                 Err(error) => inputs.push(Input::failed(path.clone(), error)),
             }
         }
-        if inputs.iter().all(|input| input.kind == Kind::Other)
-            && let Some(error) = inputs.iter_mut().find_map(|input| input.failure.take())
-        {
-            return Err(error);
+        if inputs.iter().all(|input| input.kind == Kind::Other) {
+            let failures = inputs.iter_mut().filter_map(|input| input.failure.take());
+            if let Some(error) = all_of(failures) {
+                return Err(error);
+            }
         }
         Ok(Self { inputs, progress })
     }
@@ -168,6 +171,22 @@ fn open(file: Box<dyn Read + Send>, key: Key) -> io::Result<Peeked> {
     compression::decompress(raw, PREFIX_LEN)
 }
 
+/// Why no file can be read: the first reason, and those that differ from it. Where a key is missing, it is
+/// missing for thousands.
+fn all_of(mut failures: impl Iterator<Item = Error>) -> Option<Error> {
+    let first = failures.next()?;
+    let (alike, others): (Vec<_>, Vec<_>) =
+        failures.partition(|failure| failure.reason() == first.reason());
+    let last = alike.last().and_then(Error::place);
+    let alike = last.map(|last| match alike.len() {
+        1 => format!("the same of {}", last.path.display()),
+        count => format!("the same of {count} more files, up to {}", last.path.display()),
+    });
+    let others = others.iter().take(FAILURES_TOLD_MAX).map(Error::to_string);
+    let more: Vec<_> = alike.into_iter().chain(others).collect();
+    Some(if more.is_empty() { first } else { first.and(&more.join("; ")) })
+}
+
 pub(super) fn unreadable(path: &Path, source: io::Error) -> Error {
     Error::Unreadable { place: Place { path: path.into(), offset: 0 }, source }
 }
@@ -179,7 +198,7 @@ fn recognise(path: &Path, file: File, forced: Option<Kind>) -> Result<(Kind, Key
     let recognised = kind_of(path, &opened.prefix, &beside, forced);
     if recognised.is_err()
         && is_block_file(path)
-        && !obfuscation::looks_obfuscated(&opened.prefix)
+        && !obfuscation::is_obfuscated(&opened.prefix)
         && let Some(key) = key_of_first_record(path, [Key::PLAIN, key])
     {
         return Ok((Kind::Blk, key));
@@ -191,20 +210,10 @@ fn recognise(path: &Path, file: File, forced: Option<Kind>) -> Result<(Kind, Key
 /// may be damaged.
 fn key_of_first_record(path: &Path, keys: [Key; 2]) -> Option<Key> {
     let holds_record = |key: &Key| {
-        let Ok(opened) = File::open(path).and_then(|file| open(Box::new(file), *key)) else {
-            return false;
-        };
-        let reader = Deobfuscated::new(opened.reader, *key);
-        let mut scanner = BlockScanner::new(reader, *key, None);
-        let mut looked_at = 0;
-        while looked_at < FIRST_RECORD_MAX {
-            match scanner.next() {
-                Ok(Found::Block { .. }) => return true,
-                Ok(Found::Junk { bytes, .. }) => looked_at += bytes,
-                Ok(Found::Torn { .. } | Found::End) | Err(_) => return false,
-            }
-        }
-        false
+        let opened = File::open(path).and_then(|file| open(Box::new(file), *key));
+        opened.is_ok_and(|opened| {
+            block_head::holds_record(Deobfuscated::new(opened.reader, *key), FIRST_RECORD_MAX)
+        })
     };
     keys.into_iter().find(holds_record)
 }

@@ -129,7 +129,7 @@ pub(super) fn is_chain(prefix: &[u8]) -> bool {
 
 /// Whether the bytes after a header are the start of a block's transactions: a count, a version, a
 /// segwit marker perhaps, and one input that spends nothing.
-fn starts_with_coinbase(bytes: &[u8]) -> bool {
+pub(super) fn starts_with_coinbase(bytes: &[u8]) -> bool {
     let count_len = match bytes.first() {
         None | Some(0) => return false,
         Some(0xfd) => 3,

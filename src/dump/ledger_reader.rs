@@ -110,7 +110,7 @@ impl LedgerReader {
             }
             Err(HeadError::Invalid(why)) => {
                 let place = self.files.here().expect("a file is open");
-                self.files.error.get_or_insert(Error::NotRecognised { place, why });
+                self.files.give_up(Error::NotRecognised { place, why });
                 return Ok(true);
             }
         };

@@ -11,14 +11,17 @@ use std::path::Path;
 use crate::bitcoin::Network;
 
 use super::Kind;
-use super::block_head::{BlockHead, find_record, network_at};
-use super::kind::is_chain;
+use super::block_head::{BlockHead, RECORD_LOOK, find_record, network_at};
+use super::kind::{is_chain, starts_with_coinbase};
 
 /// The name of the file that holds the key.
 pub(super) const KEY_FILE: &str = "xor.dat";
 
 /// Where the id of the parent ends in a file that begins with a record.
 const PARENT_END: usize = BlockHead::LEN + 4 + 32;
+
+/// How many bytes behind a header tell whether a coinbase begins there.
+const COINBASE_LOOK: usize = 9 + 4 + 2 + 1 + 36;
 
 /// What the bytes of a file are XORed with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,13 @@ impl Key {
     /// The byte of the key that belongs to a byte of the file.
     pub(super) const fn index(offset: u64) -> usize {
         offset.to_le_bytes()[0] as usize % Self::LEN
+    }
+
+    /// What the first bytes of a file were before.
+    fn applied(self, prefix: &[u8]) -> Vec<u8> {
+        let mut bytes = prefix.to_vec();
+        self.apply(&mut bytes, 0);
+        bytes
     }
 
     /// Makes bytes of the file, from `offset` on, what they were before, or the other way round.
@@ -113,15 +123,35 @@ pub(super) fn recognise(
     if let Some(kind) = forced.filter(|kind| *kind != Kind::Blk && !prefix.is_empty()) {
         return Ok((kind, Key::PLAIN));
     }
-    if BlockHead::plausible(prefix).is_some() {
-        return Kind::of(prefix).map(|kind| (forced.unwrap_or(kind), Key::PLAIN));
-    }
     let key = match beside {
         Beside::Key(key) if *key != Key::PLAIN => Some(*key),
         _ => None,
     };
+    // Where there is little work, a wrong key may show records that prove some; no key shows another one.
+    let shown = key_of_coinbase(prefix);
+    match key {
+        Some(key) if shown == Some(key) => return Ok((Kind::Blk, key)),
+        // Half of a key is enough for the magic, and none is needed if that half is zero.
+        _ if shown.is_some() && (key.is_some() || network_at(prefix).is_some()) => {
+            return Err(missing(beside));
+        }
+        _ => {}
+    }
+    let plain = || Kind::of(prefix).map(|kind| (forced.unwrap_or(kind), Key::PLAIN));
+    if shows_blocks(Key::PLAIN, prefix) {
+        return plain();
+    }
+    if let Some(key) = key.filter(|key| shows_blocks(*key, prefix)) {
+        return Ok((Kind::Blk, key));
+    }
+    if opens(Key::PLAIN, prefix) {
+        return plain();
+    }
     if let Some(key) = key.filter(|key| opens(*key, prefix)) {
         return Ok((Kind::Blk, key));
+    }
+    if BlockHead::plausible(prefix).is_some() {
+        return plain();
     }
     // Room reserved for blocks, and none written yet; should some follow, they need the key.
     let is_reserved = !prefix.is_empty() && prefix.iter().all(|&byte| byte == 0);
@@ -144,17 +174,56 @@ pub(super) fn recognise(
     }
 }
 
-/// Whether the key makes a block file of what begins with these bytes.
-pub(super) fn opens(key: Key, prefix: &[u8]) -> bool {
-    let mut plain = prefix.to_vec();
-    key.apply(&mut plain, 0);
-    network_at(&plain).is_some() || find_record(&plain).is_some()
+/// Whether with this key there is a block among the first bytes of a file, beyond doubt: a record whose
+/// header proves work, and as far as it is there, a coinbase behind it. Where there is little work, half of
+/// all headers prove some.
+fn shows_blocks(key: Key, prefix: &[u8]) -> bool {
+    let plain = key.applied(prefix);
+    find_record(&plain).is_some_and(|at| {
+        let body = &plain[at + RECORD_LOOK..];
+        body.len() < COINBASE_LOOK || starts_with_coinbase(body)
+    })
 }
 
-/// Whether the bytes are the first of an obfuscated block file. The first four bytes of the key follow
+/// Whether the key makes a block file of what begins with these bytes: a record whose header proves work,
+/// or one that begins a block all the same, or as much of one as there is.
+pub(super) fn opens(key: Key, prefix: &[u8]) -> bool {
+    let plain = key.applied(prefix);
+    if find_record(&plain).is_some() {
+        return true;
+    }
+    match plain.get(RECORD_LOOK..) {
+        None => network_at(&plain).is_some(),
+        Some(body) => BlockHead::plausible(&plain).is_some() && starts_with_coinbase(body),
+    }
+}
+
+/// The key with which the bytes begin with a record, unless they do so as they are. A coinbase spends
+/// nothing, which is 32 zeros, and they show all of it.
+fn key_of_coinbase(prefix: &[u8]) -> Option<Key> {
+    let places = [1, 3].into_iter().flat_map(|count_len| {
+        [0, 2].map(|marker_len| RECORD_LOOK + count_len + size_of::<u32>() + marker_len + 1)
+    });
+    let key_at = |at: usize| {
+        let (words, _) = prefix.get(at..at + 32)?.as_chunks::<{ Key::LEN }>();
+        let is_periodic = words.iter().all(|word| *word == words[0]);
+        let first = Key::LEN - at % Key::LEN;
+        let key = Key(std::array::from_fn(|index| words[0][(first + index) % Key::LEN]));
+        let begins = || BlockHead::plausible(&key.applied(prefix)).is_some();
+        (is_periodic && key != Key::PLAIN && begins()).then_some(key)
+    };
+    places.filter_map(key_at).next()
+}
+
+/// Whether the bytes are beyond doubt the first of an obfuscated block file.
+pub(super) fn is_obfuscated(prefix: &[u8]) -> bool {
+    looks_obfuscated(prefix) || key_of_coinbase(prefix).is_some()
+}
+
+/// Whether the bytes look like the first of an obfuscated block file. The first four bytes of the key follow
 /// from the magic, whichever it is; the last four of the parent's id, which stand at a multiple of the
 /// key's length, are zero wherever there is much work, and in every child of nothing.
-pub(super) fn looks_obfuscated(prefix: &[u8]) -> bool {
+fn looks_obfuscated(prefix: &[u8]) -> bool {
     let (Some(magic), Some(parent)) = (prefix.get(..4), prefix.get(PARENT_END - 4..PARENT_END))
     else {
         return false;

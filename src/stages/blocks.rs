@@ -19,7 +19,7 @@ use crate::verdict::{Position, Violation};
 
 use super::block_bodies::BodyJudge;
 use super::family::{self, BranchStore};
-use super::follow::{Follower, Sink, thread_pool};
+use super::follow::{Follower, Sink, Threads};
 use super::hash;
 use super::judge::{Judge, JudgedHeaders, nothing_connects};
 use super::pipeline::{self, Overlap};
@@ -28,6 +28,13 @@ use super::{Busy, Family, Level, Options, QUEUE, Validation, goes_on};
 
 /// The number of the block that the tree starts with.
 const START: u32 = BlockTree::<HeaderRules>::START;
+
+/// The memory that a block takes while it is judged, beside its bytes: where it stands in several lists.
+const BLOCK_COST: usize = 512;
+
+/// The memory that a transaction takes while it is judged, beside its bytes: where its parts are, its ids,
+/// and its places in two trees.
+const TRANSACTION_COST: usize = 192;
 
 /// What to validate, and how.
 #[derive(Clone, Debug)]
@@ -87,7 +94,7 @@ pub fn validate_blocks(
         at,
         sink,
         bodies: &bodies,
-        pool: Arc::new(thread_pool(options.threads)?),
+        threads: Threads::new(options.threads)?,
         batch: options.headers.batch,
         overlap: options.headers.overlap,
         progress,
@@ -129,6 +136,10 @@ impl<'a> family::Family for BlockFamily<'a> {
     type Store = BlockStore;
 
     const HAS_STATE: bool = false;
+
+    fn cost(bytes: &[u8]) -> usize {
+        BLOCK_COST + bytes.len() + Block::claimed_count(bytes) * TRANSACTION_COST
+    }
 
     fn judge(&self, packs: bool) -> BodyJudge<'a> {
         BodyJudge::new(self.params, self.backend, packs)

@@ -19,6 +19,10 @@ pub(super) trait Family {
     /// Whether a block must be undone before one beside it can be applied.
     const HAS_STATE: bool;
 
+    /// The memory that a body takes while it is judged, about: its bytes, and what is made of them. It must
+    /// be cheap to tell.
+    fn cost(bytes: &[u8]) -> usize;
+
     /// A judge of bodies; with `packs` one that also packs sound ones for the chain file.
     fn judge(&self, packs: bool) -> Self::Judge;
 

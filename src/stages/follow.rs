@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::primitives::{Hash256, sha256d};
 use crate::verdict::Violation;
 
+use super::budget::{Budget, Share};
 use super::family::{BranchStore, Family, JudgeBodies, JudgedBody, Known, ReadBody, Task};
 use super::pipeline::{self, Overlap};
 use super::target::Commits;
@@ -26,8 +27,39 @@ use super::{Busy, Stored};
 /// The bytes of bodies in a batch, unless one block has more.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
 
+/// What judging a batch takes at most where threads judge several at a time. No block that a network has
+/// ever seen takes as much; one that does is judged by a single thread, always the same: an allocator
+/// keeps for each thread what that has needed once.
+const SHARED_COST_MAX: usize = 24 << 20;
+
 /// How many blocks of a branch are looked up at a time.
 const SEGMENT: usize = 1 << 16;
+
+/// Threads that judge bodies.
+#[derive(Clone)]
+pub(super) struct Threads {
+    /// All of them.
+    all: Arc<ThreadPool>,
+    /// The one for what takes much memory.
+    single: Arc<ThreadPool>,
+}
+
+impl Threads {
+    /// Of so many threads; zero means one for each core.
+    pub(super) fn new(threads: usize) -> Result<Self, Error> {
+        let all = Arc::new(thread_pool(threads)?);
+        let single = match all.current_num_threads() {
+            1 => Arc::clone(&all),
+            _ => Arc::new(thread_pool(1)?),
+        };
+        Ok(Self { all, single })
+    }
+
+    /// Those of `pool`, unless judging takes too much memory for that.
+    fn of_cost<'t>(&'t self, cost: usize, pool: &'t ThreadPool) -> &'t ThreadPool {
+        if cost > SHARED_COST_MAX { &self.single } else { pool }
+    }
+}
 
 pub(super) fn thread_pool(threads: usize) -> Result<ThreadPool, Error> {
     rayon::ThreadPoolBuilder::new()
@@ -46,7 +78,7 @@ pub(super) struct Follower<'a, 's, F: Family> {
     /// The chain file, if there is one.
     pub(super) sink: Option<Sink<'s, F>>,
     pub(super) bodies: &'a Bodies,
-    pub(super) pool: Arc<ThreadPool>,
+    pub(super) threads: Threads,
     /// The most bodies in a batch.
     pub(super) batch: usize,
     /// Whether the stages overlap.
@@ -189,15 +221,30 @@ impl<F: Family> Follower<'_, '_, F> {
         let mut reader = self.bodies.reader();
         let mut tasks = tasks.into_iter();
         let body_judge = self.family.judge(packs);
-        let (pools, batch_max) = self.judges(bodies.len())?;
+        let (pools, bodies_max) = self.judges(bodies.len())?;
         let overlap = Overlap { overlap: self.overlap, queue: 0, workers: pools.len() };
+        let threads = self.threads.clone();
+        let budget = Budget::new();
+        // Besides those that are judged, one is read at the same time, and one taken.
+        let cost_max = Budget::BYTES / (pools.len() + 2);
+        let limits = Limits { bodies: bodies_max, cost: cost_max, cost_of: F::cost };
         let result = pipeline::run(
             overlap,
             [&mut busy.read, &mut busy.bodies, &mut busy.connect],
-            || read_batch(&mut reader, &mut tasks, batch_max).transpose(),
-            |worker, batch| batch.map(|batch| pools[worker].install(|| body_judge.judge(batch))),
+            || {
+                let batch = read_batch(&mut reader, &mut tasks, &limits).transpose()?;
+                Some(batch.map(|Batch { bodies, cost }| (bodies, budget.take(cost))))
+            },
+            |worker, batch| {
+                batch.map(|(bodies, share): (_, Share<'_>)| {
+                    let pool = threads.of_cost(share.bytes(), &pools[worker]);
+                    (pool.install(|| body_judge.judge(bodies)), share)
+                })
+            },
             |judged| {
-                for judged in judged? {
+                // The share goes back when all of them were taken.
+                let (judged, _share) = judged?;
+                for judged in judged {
                     self.progress.bodies.fetch_add(1, Relaxed);
                     if !take(self, judged)? {
                         return Ok(false);
@@ -213,10 +260,10 @@ impl<F: Family> Follower<'_, '_, F> {
 
     /// The threads for each batch that is judged at the same time as others, and the most bodies in one.
     fn judges(&self, bodies: usize) -> Result<(Vec<Arc<ThreadPool>>, usize), Error> {
-        let threads = self.pool.current_num_threads();
+        let threads = self.threads.all.current_num_threads();
         let batch_max = self.batch.max(1);
         if !self.overlap || threads == 1 || bodies < 2 * threads {
-            return Ok((vec![Arc::clone(&self.pool)], batch_max));
+            return Ok((vec![Arc::clone(&self.threads.all)], batch_max));
         }
         // A thread that does the whole of a batch never waits for another. For that there must be a
         // batch for each, and another when it ends.
@@ -294,7 +341,8 @@ impl<F: Family> Follower<'_, '_, F> {
         let read = ReadBody { task, bytes };
         let body_judge = self.family.judge(false);
         self.stopped()?;
-        Ok(self.pool.install(|| body_judge.judge(vec![read])).pop())
+        let pool = self.threads.of_cost(F::cost(&read.bytes), &self.threads.all);
+        Ok(pool.install(|| body_judge.judge(vec![read])).pop())
     }
 
     /// Judges all bodies beside the best branch by their own bytes.
@@ -451,21 +499,37 @@ impl<'a, F: Family> Sink<'a, F> {
     }
 }
 
+/// When a batch is full.
+struct Limits {
+    bodies: usize,
+    /// What judging it takes, unless one block takes more.
+    cost: usize,
+    cost_of: fn(&[u8]) -> usize,
+}
+
+/// Bodies to judge together.
+struct Batch<C> {
+    bodies: Vec<ReadBody<C>>,
+    /// What judging them takes.
+    cost: usize,
+}
+
 /// Reads bodies until they fill a batch; `None` if there are none left.
 fn read_batch<C>(
     reader: &mut BodyReader<'_>,
     tasks: &mut impl Iterator<Item = Task<C>>,
-    batch_max: usize,
-) -> Result<Option<Vec<ReadBody<C>>>, Error> {
-    let mut batch = Vec::new();
-    let mut len = 0;
-    while batch.len() < batch_max && len < BATCH_BYTES {
+    limits: &Limits,
+) -> Result<Option<Batch<C>>, Error> {
+    let mut bodies = Vec::new();
+    let (mut len, mut cost) = (0, 0);
+    while bodies.len() < limits.bodies && len < BATCH_BYTES && cost < limits.cost {
         let Some(task) = tasks.next() else { break };
         let bytes = read_body(reader, &task.body, task.id)?;
         len += bytes.len();
-        batch.push(ReadBody { task, bytes });
+        cost += (limits.cost_of)(&bytes);
+        bodies.push(ReadBody { task, bytes });
     }
-    Ok((!batch.is_empty()).then_some(batch))
+    Ok((!bodies.is_empty()).then_some(Batch { bodies, cost }))
 }
 
 /// Reads a body; its header must still be the one that was read first.

@@ -357,10 +357,11 @@ impl<'a> Judge<'a> {
         let looked = if gave_up { UNDECIDED_MAX } else { self.undecided.len() };
         Error::Usage {
             message: format!(
-                "cannot tell the network: among the {} {looked} headers there is no genesis and \
+                "cannot tell the network: among the {} {looked} header{} there is no genesis and \
                  no child of one; name it with --network, and if the dump begins in the middle of \
                  the chain, give the height of its first block with --start-height",
-                if gave_up { "first" } else { "dump's" }
+                if gave_up { "first" } else { "dump's" },
+                if looked == 1 { "" } else { "s" },
             ),
             place: self.first.and_then(|(_, position)| files.place(position)),
         }

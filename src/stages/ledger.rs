@@ -20,7 +20,7 @@ use crate::ledger::{Block, HeaderRules, LedgerStore, Params, State};
 use crate::verdict::{Position, Violation};
 
 use super::family::{self, BranchStore};
-use super::follow::{Follower, Sink, thread_pool};
+use super::follow::{Follower, Sink, Threads};
 use super::hash::{self, HashedBatch};
 use super::ledger_bodies::BodyJudge;
 use super::pipeline::{self, Overlap};
@@ -29,6 +29,12 @@ use super::{Busy, Family, QUEUE, Validation};
 
 /// The number of genesis.
 const START: u32 = BlockTree::<HeaderRules>::START;
+
+/// The memory that a block takes while it is judged: where it stands in several lists, and for each of its
+/// bytes itself and the decoded transactions, leaves and signatures. None of these is much shorter than what
+/// is made of it.
+const BLOCK_COST: usize = 512;
+const COST_PER_BYTE: usize = 4;
 
 /// What to validate, and how.
 #[derive(Clone, Debug)]
@@ -111,7 +117,7 @@ pub fn validate_ledger(
         at,
         sink,
         bodies: &bodies,
-        pool: Arc::new(thread_pool(options.threads)?),
+        threads: Threads::new(options.threads)?,
         batch: options.batch,
         overlap: options.overlap,
         progress,
@@ -179,6 +185,10 @@ impl<'a> family::Family for LedgerFamily<'a> {
     type Store = LedgerStore;
 
     const HAS_STATE: bool = true;
+
+    fn cost(bytes: &[u8]) -> usize {
+        BLOCK_COST + bytes.len() * COST_PER_BYTE
+    }
 
     /// What a file holds of a block depends on the blocks before it: nothing is packed beforehand.
     fn judge(&self, _: bool) -> BodyJudge<'a> {

@@ -17,6 +17,7 @@
 mod accept;
 mod block_bodies;
 mod blocks;
+mod budget;
 mod check;
 mod family;
 mod follow;

@@ -32,6 +32,13 @@ pub enum BlockViolation {
         /// The block's bytes.
         found: u64,
     },
+    /// [`Rule::BadCbMissing`]: the first transaction is no coinbase.
+    NoCoinbase,
+    /// [`Rule::BadCbMultiple`]: a coinbase behind the first transaction.
+    SecondCoinbase {
+        /// The transaction.
+        transaction: u32,
+    },
     /// [`Rule::BadTxnsVinEmpty`].
     NoInputs {
         /// The transaction.
@@ -123,6 +130,8 @@ pub enum BlockViolation {
         height: u32,
         /// How the script begins.
         found: ScriptStart,
+        /// The height that it names, if that is one.
+        named: Option<u32>,
     },
     /// [`Rule::BadWitnessNonceSize`].
     WitnessNonce {
@@ -142,6 +151,8 @@ pub enum BlockViolation {
     UnexpectedWitness {
         /// The first transaction that has one.
         transaction: u32,
+        /// Whether segwit is active, so that a commitment would allow it.
+        is_active: bool,
     },
     /// [`Rule::BadBlkWeight`].
     Weight {
@@ -172,6 +183,11 @@ impl ScriptStart {
     }
 }
 
+/// A number of things, as text.
+pub(super) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 impl BlockViolation {
     /// The rule that is broken.
     #[must_use]
@@ -180,6 +196,8 @@ impl BlockViolation {
             Self::MerkleRoot { .. } => Rule::BadTxnMrklRoot,
             Self::RepeatedTransactions { .. } => Rule::BadTxnsDuplicate,
             Self::StrippedLength { .. } => Rule::BadBlkLength,
+            Self::NoCoinbase => Rule::BadCbMissing,
+            Self::SecondCoinbase { .. } => Rule::BadCbMultiple,
             Self::NoInputs { .. } => Rule::BadTxnsVinEmpty,
             Self::NoOutputs { .. } => Rule::BadTxnsVoutEmpty,
             Self::TransactionLength { .. } => Rule::BadTxnsOversize,
@@ -207,11 +225,13 @@ impl BlockViolation {
             | Self::StrippedLength { .. }
             | Self::SignatureOperations { .. }
             | Self::Weight { .. } => None,
-            Self::CoinbaseScriptLength { .. }
+            Self::NoCoinbase
+            | Self::CoinbaseScriptLength { .. }
             | Self::CoinbaseHeight { .. }
             | Self::WitnessNonce { .. }
             | Self::WitnessCommitment { .. } => Some(0),
             Self::RepeatedTransactions { transaction, .. }
+            | Self::SecondCoinbase { transaction }
             | Self::NoInputs { transaction }
             | Self::NoOutputs { transaction }
             | Self::TransactionLength { transaction, .. }
@@ -221,7 +241,7 @@ impl BlockViolation {
             | Self::RepeatedInput { transaction, .. }
             | Self::NullPrevout { transaction, .. }
             | Self::NotFinal { transaction, .. }
-            | Self::UnexpectedWitness { transaction } => Some(*transaction),
+            | Self::UnexpectedWitness { transaction, .. } => Some(*transaction),
         }
     }
 
@@ -238,6 +258,8 @@ impl BlockViolation {
             Self::StrippedLength { most, .. } | Self::TransactionLength { most, .. } => {
                 format!("at most {most} bytes without witnesses")
             }
+            Self::NoCoinbase => "a coinbase first".into(),
+            Self::SecondCoinbase { .. } => "one coinbase".into(),
             Self::NoInputs { .. } => "at least one input".into(),
             Self::NoOutputs { .. } => "at least one output".into(),
             Self::NegativeValue { .. } => "outputs of at least 0 satoshi".into(),
@@ -257,7 +279,11 @@ impl BlockViolation {
                 format!("height {height} at the start of the coinbase script")
             }
             Self::WitnessNonce { .. } => "one item of 32 bytes as the coinbase's witness".into(),
-            Self::UnexpectedWitness { .. } => "no witness in a block without a commitment".into(),
+            Self::UnexpectedWitness { is_active, .. } => {
+                let why =
+                    if *is_active { "in a block without a commitment" } else { "before segwit" };
+                format!("no witness {why}")
+            }
             Self::Weight { most, .. } => format!("a weight of at most {most}"),
         }
     }
@@ -269,6 +295,9 @@ impl BlockViolation {
             Self::MerkleRoot { found, .. } | Self::WitnessCommitment { found, .. } => {
                 found.to_string()
             }
+            Self::RepeatedTransactions { transaction, earlier, count: 1 } => {
+                format!("transaction {earlier} again as {transaction}")
+            }
             Self::RepeatedTransactions { transaction, earlier, count } => format!(
                 "transactions {earlier} to {} again as {transaction} to {}",
                 earlier + (count - 1),
@@ -276,7 +305,9 @@ impl BlockViolation {
             ),
             Self::StrippedLength { found, .. }
             | Self::TransactionLength { found, .. }
-            | Self::CoinbaseScriptLength { found } => format!("{found} bytes"),
+            | Self::CoinbaseScriptLength { found } => counted(*found, "byte"),
+            Self::NoCoinbase => "another transaction".into(),
+            Self::SecondCoinbase { .. } => "another one".into(),
             Self::NoInputs { .. } | Self::NoOutputs { .. } => "none".into(),
             Self::NegativeValue { output, value, .. }
             | Self::ValueTooLarge { output, value, .. } => {
@@ -293,16 +324,38 @@ impl BlockViolation {
                 format!("{found}, without those that only inputs show")
             }
             Self::NotFinal { lock_time, .. } => format!("lock time {lock_time}"),
-            Self::CoinbaseHeight { found, .. } => {
-                hex::encode(&found.bytes[..usize::from(found.len)])
+            Self::CoinbaseHeight { found, named, .. } => {
+                let script = hex::encode(&found.bytes[..usize::from(found.len)]);
+                match named {
+                    Some(height) => format!("{script}, which is height {height}"),
+                    None => script,
+                }
             }
             Self::WitnessNonce { items, len } => match items {
                 0 => "no witness".into(),
-                1 => format!("one item of {len} bytes"),
+                1 => format!("one item of {}", counted(*len, "byte")),
                 items => format!("{items} items"),
             },
             Self::UnexpectedWitness { .. } => "a witness".into(),
             Self::Weight { found, .. } => found.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_something_is_no_range() {
+        let found = |count| {
+            let repeated =
+                BlockViolation::RepeatedTransactions { transaction: 3, earlier: 2, count };
+            repeated.found()
+        };
+        assert_eq!(found(1), "transaction 2 again as 3");
+        assert_eq!(found(2), "transactions 2 to 3 again as 3 to 4");
+        let found = |found| BlockViolation::CoinbaseScriptLength { found }.found();
+        assert_eq!([found(0), found(1), found(101)], ["0 bytes", "1 byte", "101 bytes"]);
     }
 }

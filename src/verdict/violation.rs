@@ -4,6 +4,7 @@ use crate::primitives::{CompactTarget, Hash256, InvalidBits, Target};
 use crate::signature::InvalidSignature;
 use crate::wire::Malformed;
 
+use super::block_violation::counted;
 use super::{BlockViolation, Rule};
 
 /// How a block breaks a rule.
@@ -124,9 +125,9 @@ pub enum Violation {
         /// Where it says so; the offset counts from the transaction's first byte.
         malformed: Malformed,
     },
-    /// [`Rule::BadCbMissing`]: the first transaction is no coinbase; of a ledger, no reward.
+    /// [`Rule::BadCbMissing`]: the first transaction of a ledger's block is no reward.
     BadCbMissing,
-    /// [`Rule::BadCbMultiple`]: a coinbase, or a reward, behind the first transaction.
+    /// [`Rule::BadCbMultiple`]: a reward behind the first transaction of a ledger's block.
     BadCbMultiple {
         /// The transaction.
         transaction: u32,
@@ -269,8 +270,8 @@ impl Violation {
             Self::EmptyBlock => "at least one transaction".into(),
             Self::BadBlkLength { most, .. } => format!("at most {most} bytes"),
             Self::BadTxKind { .. } => "a kind and a version that these rules know".into(),
-            Self::BadCbMissing => "a coinbase (of a ledger: a reward) first".into(),
-            Self::BadCbMultiple { .. } => "one coinbase (of a ledger: one reward)".into(),
+            Self::BadCbMissing => "a reward first".into(),
+            Self::BadCbMultiple { .. } => "one reward".into(),
             Self::BadCbHeight { required, .. } => required.to_string(),
             Self::BadCbAmount { most, .. } => format!("at most {most}"),
             Self::BadTxPayload { field, least, most, .. } => {
@@ -310,12 +311,12 @@ impl Violation {
                 format!("{id}, as transaction {earlier}")
             }
             Self::EmptyBlock => "none".into(),
-            Self::BadBlkLength { found, .. } => format!("{found} bytes"),
+            Self::BadBlkLength { found, .. } => counted(*found, "byte"),
             Self::BadCbMissing => "another transaction".into(),
             Self::BadCbMultiple { .. } => "another one".into(),
             Self::BadCbHeight { found, .. } | Self::BadTxNonce { found, .. } => found.to_string(),
             Self::BadCbAmount { found, .. } => found.to_string(),
-            Self::BadTxPayload { found, .. } => format!("{found} bytes"),
+            Self::BadTxPayload { found, .. } => counted(*found as u64, "byte"),
             Self::BadTxAmount { amount, fee, .. } => format!("amount {amount}, fee {fee}"),
             Self::BadTxSignature { fault, .. } => fault.to_string(),
             Self::BadTxBalance { needed, .. } => needed.to_string(),

@@ -116,9 +116,11 @@ impl FileStorage {
         let parent = parent.unwrap_or(Path::new("."));
         // A name that nobody has, so that nothing of anybody's is overwritten.
         let mut unfinished = tempfile::Builder::new();
-        #[cfg(unix)]
-        unfinished.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut unfinished = unfinished.prefix(".chain-").suffix(".new").tempfile_in(parent)?;
+        // Opened here, as an error of `tempfile_in` names a file that nobody asked for.
+        let mut unfinished =
+            unfinished.prefix(".chain-").suffix(".new").make_in(parent, |path| {
+                OpenOptions::new().read(true).write(true).create_new(true).open(path)
+            })?;
         lock(unfinished.as_file())?;
         io::Write::write_all(&mut unfinished, bytes)?;
         unfinished.as_file().sync_all()?;

@@ -127,6 +127,9 @@ struct FileReport {
     skipped: Vec<SkippedReport>,
     skipped_more_bytes: u64,
     torn: Option<TornReport>,
+    /// Whether it could not be read to its end, or not at all.
+    #[serde(skip)]
+    is_unread: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -429,5 +432,6 @@ fn file_report(entry: &FileEntry) -> FileReport {
         skipped: skipped.collect(),
         skipped_more_bytes: entry.skipped_more_bytes,
         torn: entry.torn.map(|torn| TornReport { offset: torn.offset, bytes: torn.bytes }),
+        is_unread: entry.is_unread,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::cli::output::{duration, grouped, scaled};
+use crate::cli::output::{counted, duration, grouped, scaled};
 
 use super::{FileReport, Report, SkippedReport, TRUST_NOT_CHECKED, level_not_checked};
 
@@ -42,20 +42,20 @@ impl Report {
         if let Some(ledger) = &self.ledger {
             writeln!(
                 out,
-                "holds      {} transactions, {} accounts, a supply of {}",
-                grouped(ledger.transactions),
-                grouped(ledger.accounts),
+                "holds      {}, {}, a supply of {}",
+                counted(ledger.transactions, "transaction"),
+                counted(ledger.accounts, "account"),
                 ledger.supply
             )?;
         }
         if let Some(file) = &self.chain_file {
             writeln!(
                 out,
-                "chain file {}: height {}, {}, {} bytes",
+                "chain file {}: height {}, {}, {}",
                 file.path,
                 grouped(file.height.into()),
                 file.hash,
-                grouped(file.bytes)
+                counted(file.bytes, "byte")
             )?;
         }
         if !self.is_ledger() {
@@ -72,6 +72,9 @@ impl Report {
     fn verdict_in_words(&self) -> String {
         match self.verdict {
             "rejected" => format!("REJECTED: {}", blocks(self.blocks.rejected)),
+            "incomplete" if self.blocks.seen == 0 && self.error.is_none() => {
+                "INCOMPLETE: no block was found".into()
+            }
             "incomplete" => "INCOMPLETE: the input could not be judged whole".into(),
             _ if self.blocks.orphans > 0 => format!(
                 "valid as far as it connects; {} could not be judged in context",
@@ -107,20 +110,30 @@ impl Report {
             for skipped in file.skipped.iter().filter(|skipped| !is_preallocated(skipped)) {
                 writeln!(
                     out,
-                    "skipped: {}, offset {}, {} bytes: {}",
-                    file.path, skipped.offset, skipped.bytes, skipped.why
+                    "skipped: {}, offset {}, {}: {}",
+                    file.path,
+                    skipped.offset,
+                    bytes(skipped.bytes),
+                    skipped.why
                 )?;
             }
             if file.skipped_more_bytes > 0 {
-                writeln!(out, "skipped: {}, {} bytes more", file.path, file.skipped_more_bytes)?;
+                writeln!(out, "skipped: {}, {} more", file.path, bytes(file.skipped_more_bytes))?;
             }
             if let Some(torn) = &file.torn {
-                let has_records = matches!(file.kind, "ledger" | "blk");
-                let what = if has_records { "record" } else { "header" };
+                let what = match file.kind {
+                    "ledger" | "blk" => "record",
+                    "block" => "block",
+                    _ => "header",
+                };
+                let last = match torn.bytes {
+                    1 => "the last byte is".into(),
+                    more => format!("the last {more} bytes are"),
+                };
                 writeln!(
                     out,
-                    "torn: {}, offset {}: the last {} bytes are no whole {what}",
-                    file.path, torn.offset, torn.bytes
+                    "torn: {}, offset {}: {last} no whole {what}",
+                    file.path, torn.offset
                 )?;
             }
         }
@@ -159,17 +172,16 @@ impl Report {
         if files == 0 {
             return Ok(());
         }
-        let plural = if files == 1 { "" } else { "s" };
-        writeln!(out, "reserved: {} zeros in {} file{plural}", grouped(bytes), grouped(files))
+        writeln!(out, "reserved: {} in {}", counted(bytes, "zero"), counted(files, "file"))
     }
 
     fn write_blocks(&self, out: &mut String) -> std::fmt::Result {
         let counts = &self.blocks;
         let others = [
             (counts.side, "on side branches"),
-            (counts.orphans, "orphans"),
+            (counts.orphans, if counts.orphans == 1 { "orphan" } else { "orphans" }),
             (counts.unconnected, "unconnected"),
-            (counts.duplicates, "duplicates"),
+            (counts.duplicates, if counts.duplicates == 1 { "duplicate" } else { "duplicates" }),
             (counts.rejected, "rejected"),
         ];
         write!(
@@ -208,8 +220,8 @@ impl Report {
             )?;
         }
         if self.orphans_by_parent_omitted > 0 {
-            let more = grouped(self.orphans_by_parent_omitted);
-            writeln!(out, "orphans    ... after {more} more missing blocks")?;
+            let more = counted(self.orphans_by_parent_omitted, "more missing block");
+            writeln!(out, "orphans    ... after {more}")?;
         }
         Ok(())
     }
@@ -253,12 +265,17 @@ impl Report {
 }
 
 fn blocks(count: u64) -> String {
-    format!("{} block{}", grouped(count), if count == 1 { "" } else { "s" })
+    counted(count, "block")
+}
+
+/// Offsets and lengths of ranges are for programs that cut files: without marks between thousands.
+fn bytes(count: u64) -> String {
+    format!("{count} byte{}", if count == 1 { "" } else { "s" })
 }
 
 /// Whether a directory merely contains the file.
 fn is_passed_over(file: &FileReport) -> bool {
-    file.kind == "other" && !file.skipped.is_empty()
+    file.kind == "other" && !file.is_unread && !file.skipped.is_empty()
 }
 
 /// Whether a range is room that a node has reserved, and not yet used.
