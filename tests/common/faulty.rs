@@ -13,9 +13,9 @@ use blockmill::compute::{
 use blockmill::compute::{
     HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SEARCHES_AT_ONCE, SearchDispatch, SearchResult,
 };
+use blockmill::primitives::{Hash256, HashFunction};
 #[cfg(feature = "mine")]
-use blockmill::primitives::Target;
-use blockmill::primitives::{Hash256, HashFunction, Header};
+use blockmill::primitives::{Header, Target};
 
 #[cfg(feature = "mine")]
 use super::search_faults::SearchFault;
