@@ -1,4 +1,4 @@
-//! Sums of many multiples of points, four windows at a time: see [`windows`](super::super::windows).
+//! Sums of many multiples of points, four windows at a time: see [`windows`].
 
 use std::arch::x86_64::{
     __m256i, _mm256_and_si256, _mm256_cmpgt_epi64, _mm256_permute2x128_si256, _mm256_set1_epi64x,

@@ -1,6 +1,6 @@
 //! Points of the curve, four at a time.
 //!
-//! The curve and the formulas are those of [`curve`](super::super::curve).
+//! The curve and the formulas are those of [`curve`].
 
 use std::arch::x86_64::{__m256i, _mm256_movemask_epi8};
 

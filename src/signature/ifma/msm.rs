@@ -1,4 +1,4 @@
-//! Sums of many multiples of points, eight windows at a time: see [`windows`](super::super::windows).
+//! Sums of many multiples of points, eight windows at a time: see [`windows`].
 
 use std::arch::x86_64::{
     __m256i, __m512i, _mm512_abs_epi64, _mm512_and_si512, _mm512_castsi256_si512,

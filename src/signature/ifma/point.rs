@@ -1,6 +1,6 @@
 //! Points of the curve, eight at a time.
 //!
-//! The curve and the formulas are those of [`curve`](super::super::curve). A point is kept as Y + X,
+//! The curve and the formulas are those of [`curve`]. A point is kept as Y + X,
 //! Y - X, Z and T: these are what additions begin with, and what they end with costs the same, because
 //! X and Y are added and subtracted before they are carried.
 
