@@ -3,7 +3,7 @@
 /// Rotations, shifts and logic for one nonce, as the specialised search kernel computes them: three
 /// rotations or shifts and one operation of three inputs for each of the four sigma functions, one operation
 /// for each choice and each majority. NVIDIA's cards do these in one unit, and the additions in another.
-const OPERATIONS_PER_NONCE: f64 = 1824.0;
+const OPERATIONS_PER_NONCE: f64 = 1804.0;
 
 /// A card whose units are known.
 struct Card {
@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn known_cards_have_a_ceiling_and_others_have_none() {
         let h100 = search_ceiling("NVIDIA H100 80GB HBM3 (vulkan:0000:00:06.0, discrete)");
-        assert!(h100.is_some_and(|rate| (9.1e9..9.2e9).contains(&rate)), "{h100:?}");
+        assert!(h100.is_some_and(|rate| (9.2e9..9.3e9).contains(&rate)), "{h100:?}");
         assert_eq!(search_ceiling("llvmpipe (vulkan:llvmpipe, software)"), None);
     }
 
