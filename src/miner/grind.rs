@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::compute::{Backend, SearchJob};
+use crate::compute::{Backend, SEARCHES_AT_ONCE, SearchJob};
 use crate::primitives::{Header, Target};
 
 /// A header and the nonces to try.
@@ -79,9 +79,6 @@ pub(super) fn grind_in_turn(
     if stop.load(Relaxed) { Ground::Stopped } else { Ground::Exhausted }
 }
 
-/// The stretches that may be under way when another is asked for, that one included.
-const UNDER_WAY_MAX: usize = 2;
-
 /// Headers cut into stretches of nonces, as a backend asks for them.
 struct Stretches<'a> {
     grinds: &'a mut dyn Iterator<Item = Grind>,
@@ -92,7 +89,7 @@ struct Stretches<'a> {
     rest: Option<Grind>,
     /// The nonces of all stretches so far.
     asked: u64,
-    /// The last stretches, each with the number of nonces before it.
+    /// The last stretches, as many as may be under way, each with the number of nonces before it.
     latest: Vec<(u64, SearchJob)>,
 }
 
@@ -112,7 +109,7 @@ impl Iterator for Stretches<'_> {
         }
         let job = SearchJob { header, target, first, last };
         self.latest.push((self.asked, job));
-        if self.latest.len() > UNDER_WAY_MAX {
+        if self.latest.len() > SEARCHES_AT_ONCE {
             self.latest.remove(0);
         }
         // All but those that may be under way still.
@@ -150,4 +147,96 @@ fn winner(backend: &dyn Backend, job: &SearchJob, mut said: u32) -> Option<u32> 
         }
     }
     job.nonces().find(|&nonce| job.is_won_by(nonce))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::compute::Cpu;
+    use crate::primitives::{CompactTarget, Hash256, HashFunction, Messages, Trees};
+
+    /// Asks for each stretch while it is at the one before, and says of one of them that its first nonce wins.
+    struct Ahead {
+        cpu: Cpu,
+        lie: Mutex<Option<u32>>,
+    }
+
+    impl Backend for Ahead {
+        fn name(&self) -> &'static str {
+            "ahead"
+        }
+        fn device(&self) -> String {
+            String::new()
+        }
+        fn header_ids(&self, _: &[Header], _: &mut [Hash256]) {}
+        fn merkle_roots(&self, _: &Trees, _: &mut [Hash256]) {}
+        fn hash_messages(&self, _: HashFunction, _: &Messages, _: &mut [Hash256]) {}
+        fn rfc6962_roots(&self, _: &Trees, _: &mut [Hash256]) {}
+        fn search(&self, job: &SearchJob) -> Option<u32> {
+            self.cpu.search(job)
+        }
+        fn search_in_turn(
+            &self,
+            jobs: &mut dyn Iterator<Item = SearchJob>,
+        ) -> Option<(SearchJob, u32)> {
+            let mut next = jobs.next();
+            while let Some(job) = next {
+                next = jobs.next();
+                let lie = self.lie.lock().expect("one thread").take_if(|lie| *lie == job.first);
+                if let Some(nonce) = lie.or_else(|| self.search(&job)) {
+                    return Some((job, nonce));
+                }
+            }
+            None
+        }
+        fn search_span(&self) -> u32 {
+            1 << 10
+        }
+    }
+
+    /// Block 100000 of Bitcoin's main network, under a target that one in 65,536 ids meets.
+    fn grind(first: u32, last: u32) -> Grind {
+        let target = CompactTarget::from_bits(0x1f00_ffff).decode().expect("valid bits");
+        Grind { header: crate::compute::published_header(), target, first, last }
+    }
+
+    #[test]
+    fn a_wrong_answer_loses_no_stretch_that_is_under_way_behind_it() {
+        let cpu = || Cpu::new(1).expect("a thread");
+        let honest = grind(0, u32::MAX).run(&cpu(), |_| (), &AtomicBool::new(false));
+        let Ground::Found(right) = honest else { panic!("one in 65,536 wins") };
+        let stretch = right.nonce() >> 10 << 10;
+        assert!(stretch >= 4 << 10, "there are stretches before it");
+        // In the winner's own stretch, in the one before, which ends with the winner's under way, and
+        // before that.
+        for lie in [0, 1, 2, 4].map(|before| stretch - (before << 10)) {
+            let backend = Ahead { cpu: cpu(), lie: Mutex::new(Some(lie)) };
+            let tried = std::cell::Cell::new(0);
+            let ground =
+                grind(0, u32::MAX).run(&backend, |count| tried.set(count), &AtomicBool::new(false));
+            assert_eq!(ground, Ground::Found(right), "{lie}");
+            assert_eq!(tried.get(), u64::from(right.nonce()) + 1);
+            assert!(backend.lie.lock().expect("one thread").is_none(), "it lied");
+        }
+    }
+
+    #[test]
+    fn headers_are_ground_in_turn_and_counted_together() {
+        let cpu = Cpu::new(1).expect("a thread");
+        let ground = grind(0, u32::MAX).run(&cpu, |_| (), &AtomicBool::new(false));
+        let Ground::Found(right) = ground else { panic!("one in 65,536 wins") };
+        let loses = grind(0, right.nonce() - 1);
+        let tried = std::cell::Cell::new(0);
+        let count = |count| tried.set(count);
+        let run = |grinds: &[Grind]| {
+            grind_in_turn(&mut grinds.iter().copied(), &cpu, &count, &AtomicBool::new(false))
+        };
+        assert_eq!(run(&[loses, loses]), Ground::Exhausted);
+        assert_eq!(tried.get(), 2 * loses.count());
+        let found = run(&[loses, grind(0, u32::MAX), loses]);
+        assert_eq!(found, Ground::Found(right));
+        assert_eq!(tried.get(), 2 * loses.count() + 1);
+    }
 }

@@ -1,5 +1,7 @@
 //! What the tests of vector units have in common: cases that could go wrong, and slow answers.
 
+use std::io::Write;
+
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -16,6 +18,17 @@ use super::unit::Unit;
 
 /// Cases of the short run of each test, which takes seconds in a debug build.
 pub(super) const CASES: usize = 4_000;
+
+/// The unit, if this processor has it; otherwise says that nothing is compared.
+pub(super) fn detect_or_skip<U: Unit>(name: &str) -> Option<U> {
+    let unit = U::detect();
+    if unit.is_none() {
+        // Not `eprintln!`, which the harness captures; and in one piece, as tests run side by side.
+        let skipped = format!("SKIPPED: this processor has no {name}\n");
+        let _ = std::io::stderr().write_all(skipped.as_bytes());
+    }
+    unit
+}
 
 /// The number of cases of the long run, and where it starts.
 pub(super) fn cases_and_seed() -> (usize, u64) {

@@ -13,7 +13,7 @@ use ruint::aliases::{U256, U512};
 use super::super::encoding::is_canonical;
 use super::super::unit_tests::{
     CASES, Terms, assert_decoded, assert_is_point, cases_and_seed, compare_hashes, compare_numbers,
-    edges_of_decoding, encoding, limb, niels, point, prime, random,
+    detect_or_skip, edges_of_decoding, encoding, limb, niels, point, prime, random,
 };
 use super::decode::TOGETHER;
 use super::field::{Fe4, Grade, LOOSE, REDUCED, WIDE, Words, bytes_of, words_of};
@@ -24,10 +24,9 @@ use super::{Avx2, Unit, decode};
 /// Runs a test that needs AVX2, in a function that has it; says so where there is none.
 macro_rules! with_avx2 {
     ($body:ident($($arg:expr),*)) => {
-        match Avx2::detect() {
+        if detect_or_skip::<Avx2>("AVX2").is_some() {
             // SAFETY: AVX2 is there.
-            Some(_) => unsafe { $body($($arg),*) },
-            None => eprintln!("no AVX2 here: nothing was compared"),
+            unsafe { $body($($arg),*) }
         }
     };
 }
@@ -253,17 +252,15 @@ fn decoding_is_daleks() {
 
 #[test]
 fn any_number_of_points_is_decoded() {
-    match Avx2::detect() {
-        Some(avx2) => compare_numbers(avx2),
-        None => eprintln!("no AVX2 here: nothing was compared"),
+    if let Some(avx2) = detect_or_skip::<Avx2>("AVX2") {
+        compare_numbers(avx2);
     }
 }
 
 #[test]
 fn digests_are_those_of_sha2() {
-    match Avx2::detect() {
-        Some(avx2) => compare_hashes(avx2),
-        None => eprintln!("no AVX2 here: nothing was compared"),
+    if let Some(avx2) = detect_or_skip::<Avx2>("AVX2") {
+        compare_hashes(avx2);
     }
 }
 
@@ -279,7 +276,7 @@ fn sums_are_daleks() {
 
 /// The same with other seeds and many cases: half of them field elements.
 #[test]
-#[ignore = "minutes; BLOCKMILL_CASES sets how many"]
+#[ignore = "minutes; BLOCKMILL_CASES sets how many, and .ci/run runs a million"]
 fn millions_of_cases() {
     let (cases, seed) = cases_and_seed();
     with_avx2!(compare_field(cases / 2, seed));

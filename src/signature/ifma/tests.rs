@@ -13,7 +13,7 @@ use ruint::aliases::{U256, U512};
 use super::super::encoding::is_canonical;
 use super::super::unit_tests::{
     CASES, Terms, assert_decoded, assert_is_point, cases_and_seed, compare_hashes, compare_numbers,
-    edges_of_decoding, encoding, limb, niels, point, prime, random,
+    detect_or_skip, edges_of_decoding, encoding, limb, niels, point, prime, random,
 };
 use super::decode::TOGETHER;
 use super::field::{Fe8, LANES, PRODUCT_MAX, SUMS_MAX, Sums, TOP_MAX, Words, bytes_of, words_of};
@@ -32,10 +32,9 @@ const SUMS: Words = [SUMS_MAX; 5];
 /// Runs a test that needs IFMA, in a function that has it; says so where there is none.
 macro_rules! with_ifma {
     ($body:ident($($arg:expr),*)) => {
-        match Ifma::detect() {
+        if detect_or_skip::<Ifma>("AVX-512 IFMA").is_some() {
             // SAFETY: IFMA is there.
-            Some(_) => unsafe { $body($($arg),*) },
-            None => eprintln!("no AVX-512 IFMA here: nothing was compared"),
+            unsafe { $body($($arg),*) }
         }
     };
 }
@@ -270,17 +269,15 @@ fn decoding_is_daleks() {
 
 #[test]
 fn any_number_of_points_is_decoded() {
-    match Ifma::detect() {
-        Some(ifma) => compare_numbers(ifma),
-        None => eprintln!("no AVX-512 IFMA here: nothing was compared"),
+    if let Some(ifma) = detect_or_skip::<Ifma>("AVX-512 IFMA") {
+        compare_numbers(ifma);
     }
 }
 
 #[test]
 fn digests_are_those_of_sha2() {
-    match Ifma::detect() {
-        Some(ifma) => compare_hashes(ifma),
-        None => eprintln!("no AVX-512 IFMA here: nothing was compared"),
+    if let Some(ifma) = detect_or_skip::<Ifma>("AVX-512 IFMA") {
+        compare_hashes(ifma);
     }
 }
 
@@ -296,7 +293,7 @@ fn sums_are_daleks() {
 
 /// The same with other seeds and many cases: half of them field elements.
 #[test]
-#[ignore = "minutes; BLOCKMILL_CASES sets how many"]
+#[ignore = "minutes; BLOCKMILL_CASES sets how many, and .ci/run runs a million"]
 fn millions_of_cases() {
     let (cases, seed) = cases_and_seed();
     with_ifma!(compare_field(cases / 2, seed));
