@@ -19,7 +19,7 @@ use super::decode::TOGETHER;
 use super::field::{Fe4, Grade, LOOSE, REDUCED, WIDE, Words, bytes_of, words_of};
 use super::msm;
 use super::point::{Niels, Niels4, Point4};
-use super::{Avx2, Unit, decode};
+use super::{Avx2, decode};
 
 /// Runs a test that needs AVX2, in a function that has it; says so where there is none.
 macro_rules! with_avx2 {

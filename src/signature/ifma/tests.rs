@@ -19,7 +19,7 @@ use super::decode::TOGETHER;
 use super::field::{Fe8, LANES, PRODUCT_MAX, SUMS_MAX, Sums, TOP_MAX, Words, bytes_of, words_of};
 use super::msm;
 use super::point::{Niels, Point, Point8};
-use super::{Ifma, Unit, decode};
+use super::{Ifma, decode};
 
 /// The largest limbs of an element, and the largest columns of a product and of any sum.
 const REDUCED: Words = {
