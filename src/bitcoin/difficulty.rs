@@ -18,7 +18,7 @@ pub(super) enum Required {
 
 /// The bits that a block of time `time` on `parent` must have. `interval` is that of `params`: every
 /// header is asked, and two divisions take as long as all the rest.  (Core: `GetNextWorkRequired`.)
-#[inline]
+#[inline(always)]
 pub(super) fn required_bits(
     params: &Params,
     interval: u32,

@@ -59,7 +59,7 @@ impl chain::HeaderRules for HeaderRules {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn difficulty_is_valid(
     params: &Params,
     interval: u32,
