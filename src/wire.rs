@@ -94,6 +94,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Fault::Truncated`] if there are fewer; the offset is where they end.
+    #[inline]
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let end = self.at.checked_add(len).filter(|&end| end <= self.bytes.len());
         let end = end.ok_or(Self::fault_at(self.bytes.len(), Fault::Truncated))?;
@@ -106,6 +107,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As for [`Reader::take`].
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
@@ -116,6 +118,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As for [`Reader::take`].
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
     }
@@ -217,6 +220,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As for [`Reader::varint`] and [`Reader::take`], and [`Fault::TooLarge`] at the length's first
     /// byte.
+    #[inline]
     pub fn prefixed(&mut self, len_max: usize) -> Result<&'a [u8], Malformed> {
         let start = self.at;
         let len = usize::try_from(self.varint()?).ok().filter(|&len| len <= len_max);
@@ -228,6 +232,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Fault::Trailing`] if bytes remain.
+    #[inline]
     pub const fn finish(self) -> Result<(), Malformed> {
         if self.at == self.bytes.len() {
             return Ok(());

@@ -13,6 +13,7 @@
 use crate::primitives::{Hash256, Header, rfc6962};
 use crate::wire::{Fault, Malformed, MalformedBlock, Reader, put_prefixed, put_varint};
 
+use super::body_rules::Shape;
 use super::{Account, Transaction};
 
 /// The shortest transaction, a reward: kind, version, account and three numbers; with its length.
@@ -28,6 +29,8 @@ pub struct Block<'a> {
     leaves: Vec<&'a [u8]>,
     /// The first transaction of an unknown kind or version.
     unknown: Option<(u32, Malformed)>,
+    /// What the rules on its shape need to know of its transactions.
+    pub(super) shape: Shape,
     len: usize,
 }
 
@@ -40,28 +43,31 @@ impl<'a> Block<'a> {
     /// # Errors
     /// The first byte that is wrong.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MalformedBlock> {
-        let mut unknown = None;
+        let (mut unknown, mut shape) = (None, Shape::default());
         let mut block =
             Self::decode_leaves(bytes, |index, offset, leaf| match Transaction::decode(leaf) {
-                Ok(_) => Ok(()),
+                Ok(transaction) => {
+                    shape.add(index, &transaction);
+                    Ok(())
+                }
                 Err(fault) if fault.fault == Fault::Unknown => {
                     unknown.get_or_insert((index, fault));
                     Ok(())
                 }
                 Err(fault) => Err(Malformed { offset: offset + fault.offset, ..fault }),
             })?;
-        block.unknown = unknown;
+        (block.unknown, block.shape) = (unknown, shape);
         Ok(block)
     }
 
-    /// Decodes a block whose transactions were decoded before, and all of which are known.
+    /// Decodes a block that has passed [`super::BodyRules`] before.
     ///
     /// # Panics
     /// If the block was not decoded before.
     pub(crate) fn decode_again(bytes: &'a [u8]) -> Self {
         let block = Self::decode_leaves(bytes, |_, _, _| Ok(()));
         let block = block.expect("it was decoded before");
-        debug_assert_eq!(Self::decode(bytes).as_ref(), Ok(&block), "it was decoded before");
+        debug_assert!(Self::decode(bytes).is_ok_and(|block| block.unknown.is_none()));
         block
     }
 
@@ -74,7 +80,8 @@ impl<'a> Block<'a> {
         let header = Header::from_bytes(reader.array()?);
         let count = reader.count(TRANSACTION_LEN_MIN)?;
         let leaves = Vec::with_capacity(count);
-        let mut block = Self { header, leaves, unknown: None, len: bytes.len() };
+        let mut block =
+            Self { header, leaves, unknown: None, shape: Shape::default(), len: bytes.len() };
         for _ in 0..count {
             let index = block.count();
             let at = |malformed| MalformedBlock { transaction: Some(index), malformed };

@@ -11,6 +11,35 @@ use crate::verdict::Violation;
 use super::transaction::{MEMO_LEN_MAX, PAYLOAD_LEN_MAX, TAG_LEN_MAX};
 use super::{Block, Params, Transaction};
 
+/// What the transactions of a block say, as far as the rules on its shape need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Height and amount of the first transaction, if it is a reward.
+    reward: Option<(u64, u64)>,
+    /// What all of them pay.
+    fees: u128,
+    /// The first that breaks a rule, the reward aside.
+    fault: Option<(u32, Violation)>,
+}
+
+impl Shape {
+    /// Takes the next transaction, which has this index.
+    #[inline]
+    pub(super) fn add(&mut self, index: u32, transaction: &Transaction<'_>) {
+        self.fees += u128::from(transaction.fee());
+        match transaction {
+            Transaction::Reward { height, amount, .. } if index == 0 => {
+                self.reward = Some((*height, *amount));
+            }
+            _ if self.fault.is_none() => {
+                let violation = BodyRules::check_transaction(index, transaction).err();
+                self.fault = violation.map(|violation| (index, violation));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The body rules of one ledger.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyRules<'a> {
@@ -64,20 +93,7 @@ impl<'a> BodyRules<'a> {
         if let Some((0, violation)) = unknown {
             return Err(violation);
         }
-        let (mut reward, mut fees, mut fault) = (None, 0, None);
-        for (index, transaction) in block.transactions() {
-            fees += u128::from(transaction.fee());
-            match transaction {
-                Transaction::Reward { height, amount, .. } if index == 0 => {
-                    reward = Some((height, amount));
-                }
-                _ if fault.is_none() => {
-                    let violation = Self::check_transaction(index, &transaction).err();
-                    fault = violation.map(|violation| (index, violation));
-                }
-                _ => {}
-            }
-        }
+        let Shape { reward, fees, fault } = block.shape;
         // What a transaction of an unknown kind pays is not known.
         let fees = unknown.is_none().then_some(fees);
         self.check_reward(reward, height, fees)?;
@@ -110,6 +126,7 @@ impl<'a> BodyRules<'a> {
     ///
     /// # Errors
     /// The first rule that is broken.
+    #[inline]
     pub fn check_transaction(index: u32, transaction: &Transaction<'_>) -> Result<(), Violation> {
         match *transaction {
             Transaction::Reward { .. } => Err(Violation::BadCbMultiple { transaction: index }),

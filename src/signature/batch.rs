@@ -17,7 +17,8 @@
 //! decide whether they cancel, and the chance is 1/8 or worse.
 //!
 //! **Where the weights come from.** Whoever knows them beforehand can make faults cancel. They are
-//! SHA-512 of 32 random bytes *and* of every `k_i` and `s_i` in the batch, expanded by a counter.
+//! SHA-512 of 32 random bytes *and* of every `k_i` and `s_i` in the batch, expanded by a counter. (Of
+//! the hash that `k_i` comes from, half goes in, which is as hard to make collide as SHA-256.)
 //! Fresh randomness alone would do, and so would the transcript alone (k is a hash over R, A and M, so
 //! the transcript fixes every `E_i` before a weight is known, and an attacker would have to try 2^128
 //! batches). With both, neither a snapshot of a virtual machine that repeats its randomness nor
@@ -36,7 +37,7 @@ use sha2::{Digest, Sha512};
 
 use super::engine::{Engine, HEAD_LEN, Key, Points, Weight};
 use super::search::{BATCH_MIN, HALVED, lowest_bad};
-use super::wide::Signed;
+use super::wide::{self, Signed};
 use super::{InvalidSignature, PublicKey, encoding, verify};
 
 /// The signatures in one equation: below the least, doublings are not shared enough to spread the
@@ -47,6 +48,9 @@ const _: () = assert!(BATCH_MIN <= CHUNK_MIN && CHUNK_MIN <= CHUNK_MAX);
 
 /// Sets the hash that makes weights apart from every other use of SHA-512.
 const WEIGHTS_DOMAIN: &[u8; 32] = b"blockmill: weights of signatures";
+
+/// The bytes of a signature that weights are made from: half of the hash, and s.
+const TRANSCRIPT_LEN: usize = 64;
 
 /// A signature to judge, all of it raw bytes of any length.
 #[derive(Clone, Copy, Debug)]
@@ -180,14 +184,15 @@ struct Chunk<'a, C> {
     latest: Cell<Option<(usize, Result<(), InvalidSignature>)>>,
 }
 
-/// A signature taken apart.
+/// A signature taken apart. Its numbers have 64 bits a word, the lowest first.
 struct Parts {
     /// The number of its key.
     key: usize,
     /// s.
-    response: Scalar,
-    /// k.
-    challenge: Scalar,
+    response: [u64; 4],
+    /// The hash that is k modulo L. It is not reduced: 8L times any point is the identity, so the sum over
+    /// a key needs reducing alone.
+    challenge: [u64; 8],
 }
 
 impl<'a, C: Claim> Chunk<'a, C> {
@@ -200,7 +205,7 @@ impl<'a, C: Claim> Chunk<'a, C> {
         let mut parts = Vec::with_capacity(claims.len());
         for claim in claims {
             let Ok(key) = claim.key() else { break };
-            let Ok((commitment, response)) = encoding::parts(claim.signed().1) else { break };
+            let Some((commitment, response)) = encoding::words(claim.signed().1) else { break };
             let number = *key_numbers.entry(*key.bytes).or_insert_with(|| {
                 keys.push(key);
                 keys.len() - 1
@@ -226,7 +231,7 @@ impl<'a, C: Claim> Chunk<'a, C> {
         let signatures = parts.into_iter().zip(&hashes).map(|((key, response), hash)| Parts {
             key,
             response,
-            challenge: Scalar::from_bytes_mod_order_wide(hash),
+            challenge: wide::words(hash),
         });
         let signatures = signatures.collect();
         Self { engine, claims, signatures, points, latest: Cell::new(None) }
@@ -299,8 +304,14 @@ impl<'a, C: Claim> Chunk<'a, C> {
         head[..32].copy_from_slice(WEIGHTS_DOMAIN);
         head[32..].copy_from_slice(random);
         let parts = self.signatures.chunks(self.signatures.len().div_ceil(8).max(1)).map(|part| {
-            let numbers = part.iter().flat_map(|one| [&one.challenge, &one.response]);
-            numbers.flat_map(|number| *number.as_bytes()).collect::<Vec<_>>()
+            let mut bytes = Vec::with_capacity(part.len() * TRANSCRIPT_LEN);
+            for one in part {
+                // Half of a hash commits to what was hashed.
+                for word in one.challenge[..4].iter().chain(&one.response) {
+                    bytes.extend_from_slice(&word.to_le_bytes());
+                }
+            }
+            bytes
         });
         let parts: Vec<_> = parts.collect();
         let messages: Vec<_> = parts.iter().map(|part| (&head, part.as_slice())).collect();
@@ -347,7 +358,7 @@ mod tests {
     #[test]
     fn weights_depend_on_randomness_and_on_every_signature() {
         let key = PublicKey::from_bytes(&ED25519_BASEPOINT_POINT.compress().0).expect("B");
-        let weights = |responses: &[u8], random: &[u8; 32]| {
+        let weights_with = |message: &[u8], responses: &[u8], random: &[u8; 32]| {
             let signatures = responses.iter().map(|response| {
                 let mut signature = [0; 64];
                 signature[0] = 1; // R is the identity
@@ -357,10 +368,11 @@ mod tests {
             let signatures: Vec<_> = signatures.collect();
             let claims: Vec<_> = signatures
                 .iter()
-                .map(|signature| KeptItem { key: &key, message: b"", signature })
+                .map(|signature| KeptItem { key: &key, message, signature })
                 .collect();
             Chunk::new(Engine::portable(), &claims).weights(random)
         };
+        let weights = |responses: &[u8], random: &[u8; 32]| weights_with(b"", responses, random);
         let of_five = weights(&[1, 2, 3, 4, 5], &[0; 32]);
         assert_eq!(of_five.len(), 5);
         for (i, weight) in of_five.iter().enumerate() {
@@ -368,7 +380,11 @@ mod tests {
             assert!(!of_five[..i].contains(weight));
         }
         assert_eq!(of_five, weights(&[1, 2, 3, 4, 5], &[0; 32]));
-        let others = [weights(&[1, 2, 3, 4, 5], &[1; 32]), weights(&[1, 2, 3, 4, 6], &[0; 32])];
+        let others = [
+            weights(&[1, 2, 3, 4, 5], &[1; 32]),
+            weights(&[1, 2, 3, 4, 6], &[0; 32]),
+            weights_with(b"1", &[1, 2, 3, 4, 5], &[0; 32]),
+        ];
         for other in others {
             assert!(of_five.iter().zip(&other).all(|(a, b)| a != b));
         }

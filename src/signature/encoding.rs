@@ -5,7 +5,7 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity;
 use sha2::{Digest, Sha512};
 
-use super::{InvalidSignature, KEY_LEN, SIGNATURE_LEN};
+use super::{InvalidSignature, KEY_LEN, SIGNATURE_LEN, wide};
 
 /// The bit of an encoding's last byte that holds the sign of x; the other 255 bits are y.
 const SIGN: u8 = 0x80;
@@ -79,6 +79,18 @@ pub(super) fn parts(signature: &[u8]) -> Result<([u8; 32], Scalar), InvalidSigna
     Ok((commitment, response.ok_or(InvalidSignature::ScalarRange)?))
 }
 
+/// L, the order of the base point (RFC 8032, 5.1): 64 bits a word, the lowest first.
+const ORDER: [u64; 4] =
+    [0x5812_631a_5cf5_d3ed, 0x14de_f9de_a2f7_9cd6, 0x0000_0000_0000_0000, 0x1000_0000_0000_0000];
+
+/// [`parts`] with s in words, for batches: `None` if there is any fault.
+pub(super) fn words(signature: &[u8]) -> Option<([u8; 32], [u64; 4])> {
+    let signature: &[u8; SIGNATURE_LEN] = signature.try_into().ok()?;
+    let (commitment, response) = signature.split_first_chunk()?;
+    let response = wide::words::<32, 4>(response.first_chunk()?);
+    response.iter().rev().lt(ORDER.iter().rev()).then_some((*commitment, response))
+}
+
 /// k = SHA-512(R || A || M) mod L.
 pub(super) fn challenge(commitment: &[u8; 32], key: &[u8; KEY_LEN], message: &[u8]) -> Scalar {
     let hash = Sha512::new().chain_update(commitment).chain_update(key).chain_update(message);
@@ -92,6 +104,43 @@ mod tests {
     /// What `is_canonical` stands for, taken literally.
     fn survives(bytes: &[u8; 32]) -> bool {
         CompressedEdwardsY(*bytes).decompress().is_some_and(|p| p.compress().as_bytes() == bytes)
+    }
+
+    /// Numbers around L, around every multiple of 2^64 near it, and the largest.
+    #[test]
+    fn words_are_refused_where_parts_are() {
+        let near = |words: [u64; 4], mut step: i64| {
+            let mut signature = [7; SIGNATURE_LEN];
+            for (place, word) in signature[32..].as_chunks_mut::<8>().0.iter_mut().zip(words) {
+                *place = word.wrapping_add_signed(step).to_le_bytes();
+                let is_past_its_end = word.checked_add_signed(step).is_none();
+                step = if is_past_its_end { step.signum() } else { 0 };
+            }
+            signature
+        };
+        let (mut good, mut bad) = (0, 0);
+        let [a, b, c, d] = ORDER;
+        for centre in [
+            [a, b, c, d],
+            [0, b, c, d],
+            [a, 0, c, d],
+            [0, 0, 0, d],
+            [a, b, c, d - 1],
+            [0; 4],
+            [a, b, 0, d + 1],
+        ] {
+            for step in -40..=40 {
+                let signature = near(centre, step);
+                let expected = parts(&signature).ok().map(|(commitment, response)| {
+                    (commitment, wide::words::<32, 4>(response.as_bytes()))
+                });
+                assert_eq!(words(&signature), expected, "{centre:x?} {step}");
+                if expected.is_some() { good += 1 } else { bad += 1 }
+            }
+        }
+        assert!(good > 200 && bad > 100, "{good} good, {bad} bad");
+        assert_eq!(words(&[0; 63]), None);
+        assert_eq!(words(&[0; 65]), None);
     }
 
     /// Every value of y within 40 of 0 and of p, and up to 2^255, with either sign: all the places

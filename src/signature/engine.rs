@@ -297,9 +297,9 @@ impl Weight {
         self.0.abs_diff(SHORT_OFFSET)
     }
 
-    /// Adds the weight times `scalar` to `sum`.
-    pub(super) fn add_times(self, scalar: &Scalar, sum: &mut Signed) {
-        sum.add(self.is_negative(), self.magnitude(), scalar);
+    /// Adds the weight times `number` to `sum`.
+    pub(super) fn add_times<const N: usize>(self, number: &[u64; N], sum: &mut Signed) {
+        sum.add(self.is_negative(), self.magnitude(), number);
     }
 }
 
@@ -329,7 +329,7 @@ mod tests {
         assert!(weight(bytes).is_negative());
         for weight in [weight(bytes), weight([0; 16]), weight([0xff; 16]), weight([0x80; 16])] {
             let mut sum = Signed::default();
-            weight.add_times(&Scalar::from(7u8), &mut sum);
+            weight.add_times(&[7], &mut sum);
             let expected = Scalar::from(weight.0) - Scalar::from(SHORT_OFFSET);
             assert_eq!(sum.reduced(), expected * Scalar::from(7u8));
         }

@@ -4,11 +4,13 @@
 //! signatures into few equations. The verdict on a block is that of the block alone.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::{PoisonError, RwLock};
 
 use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use rayon::prelude::*;
 
 use crate::compute::Backend;
@@ -49,31 +51,11 @@ impl<'a> BodyJudge<'a> {
 impl JudgeBodies<()> for BodyJudge<'_> {
     fn judge(&self, bodies: Vec<ReadBody<()>>) -> Vec<JudgedBody> {
         let mut verdicts = vec![Ok(()); bodies.len()];
-        let rules = BodyRules::new(self.params);
-        let decoded: Vec<_> = bodies
-            .par_iter()
-            .map(|body| (body.task.known != Known::Sound).then(|| rules.decode(&body.bytes)))
-            .collect();
         let mut open = Vec::new();
-        for (index, decoded) in decoded.into_iter().enumerate() {
-            match decoded {
-                None => {}
-                Some(Err(violation)) => verdicts[index] = Err(violation),
-                // Genesis is what the parameters say, whatever a body says.
-                Some(Ok(block)) if bodies[index].task.id == self.chain_id => {
-                    verdicts[index] = self.judge_genesis(&block);
-                }
-                Some(Ok(block)) => open.push(Open { index, task: bodies[index].task, block }),
-            }
+        let lengths = bodies.iter().map(|body| body.bytes.len());
+        for group in groups(lengths, self.backend.message_bytes_at_once()) {
+            open.extend(self.judge_but_signatures(&bodies, group, &mut verdicts));
         }
-        self.judge_trees(&mut open, &mut verdicts);
-        open.retain(|open| open.task.known == Known::Nothing);
-        let shapes: Vec<_> = open
-            .par_iter()
-            .map(|open| rules.check_shape(&open.block, open.task.body.height))
-            .collect();
-        let mut shapes = shapes.into_iter();
-        open.retain(|open| keep(shapes.next().unwrap_or(Ok(())), &mut verdicts[open.index]));
         self.judge_signatures(&open, &mut verdicts);
         let judged = bodies.into_iter().zip(verdicts);
         judged
@@ -88,6 +70,41 @@ impl JudgeBodies<()> for BodyJudge<'_> {
 }
 
 impl BodyJudge<'_> {
+    /// Judges everything but signatures, of some of the bodies. Those that come back are good so far.
+    fn judge_but_signatures<'b>(
+        &self,
+        bodies: &'b [ReadBody<()>],
+        group: Range<usize>,
+        verdicts: &mut [Result<(), Violation>],
+    ) -> Vec<Open<'b>> {
+        let rules = BodyRules::new(self.params);
+        let decoded: Vec<_> = bodies[group.clone()]
+            .par_iter()
+            .map(|body| (body.task.known != Known::Sound).then(|| rules.decode(&body.bytes)))
+            .collect();
+        let mut open = Vec::new();
+        for (index, decoded) in group.zip(decoded) {
+            match decoded {
+                None => {}
+                Some(Err(violation)) => verdicts[index] = Err(violation),
+                // Genesis is what the parameters say, whatever a body says.
+                Some(Ok(block)) if bodies[index].task.id == self.chain_id => {
+                    verdicts[index] = self.judge_genesis(&block);
+                }
+                Some(Ok(block)) => open.push(Open { index, task: bodies[index].task, block }),
+            }
+        }
+        self.judge_trees(&mut open, verdicts);
+        open.retain(|open| {
+            open.task.known == Known::Nothing
+                && keep(
+                    rules.check_shape(&open.block, open.task.body.height),
+                    &mut verdicts[open.index],
+                )
+        });
+        open
+    }
+
     /// Genesis has no transactions; its root is that of the parameters.
     fn judge_genesis(&self, block: &Block<'_>) -> Result<(), Violation> {
         if block.count() == 0 {
@@ -306,6 +323,22 @@ fn unsigned(leaf: &[u8]) -> &[u8] {
     Transaction::unsigned_part(leaf)
 }
 
+/// Cuts bodies of these lengths into groups that have so many bytes each, about: what is read several
+/// times is then still in the cache.
+fn groups(lengths: impl Iterator<Item = usize>, bytes: usize) -> Vec<Range<usize>> {
+    let (mut groups, mut group, mut sum) = (Vec::new(), 0..0, 0);
+    for length in lengths {
+        group.end += 1;
+        sum += length;
+        if sum >= bytes {
+            groups.push(group.clone());
+            (group.start, sum) = (group.end, 0);
+        }
+    }
+    groups.push(group);
+    groups
+}
+
 /// Notes a verdict; whether the body goes on.
 fn keep(verdict: Result<(), Violation>, place: &mut Result<(), Violation>) -> bool {
     *place = verdict;
@@ -317,25 +350,18 @@ fn keep(verdict: Result<(), Violation>, place: &mut Result<(), Violation>) -> bo
 /// Two transactions have one id if all but their signatures are equal, so there is no need to hash them
 /// as ids are hashed.
 fn first_repeated<H: BuildHasher>(strings: &[&[u8]], hasher: &H) -> Option<(u32, u32)> {
-    // In order, equal hashes become neighbours. Few are equal by chance, and nobody can choose which.
-    let mut sorted: Vec<_> =
-        strings.iter().map(|string| hasher.hash_one(string)).zip(0u32..).collect();
-    sorted.sort_unstable();
-    let mut first = None;
-    for run in sorted.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
-        let mut seen = HashMap::<_, _, RandomState>::default();
-        for &(_, index) in run {
-            match seen.entry(strings[index as usize]) {
-                Entry::Vacant(place) => drop(place.insert(index)),
-                Entry::Occupied(earlier) => {
-                    let repeated = (index, *earlier.get());
-                    first = Some(first.map_or(repeated, |first| repeated.min(first)));
-                    break;
-                }
-            }
+    let mut seen = HashTable::with_capacity(strings.len());
+    for (string, index) in strings.iter().zip(0u32..) {
+        let hashed = hasher.hash_one(string);
+        let is_same = |&(other, earlier): &(u64, u32)| {
+            other == hashed && strings[earlier as usize] == *string
+        };
+        match seen.entry(hashed, is_same, |(hashed, _)| *hashed) {
+            Entry::Vacant(place) => drop(place.insert((hashed, index))),
+            Entry::Occupied(earlier) => return Some((index, earlier.get().1)),
         }
     }
-    first
+    None
 }
 
 /// Keys of accounts, decoded once and kept, as many as memory allows. All batches share them.
@@ -384,6 +410,14 @@ mod tests {
     use std::hash::{BuildHasherDefault, Hasher};
 
     use super::*;
+
+    #[test]
+    fn every_body_is_in_one_group() {
+        let groups = |lengths: &[usize]| groups(lengths.iter().copied(), 10);
+        assert_eq!(groups(&[9, 1]), [0..2, 2..2]);
+        assert_eq!(groups(&[9, 0]), vec![0..2]);
+        assert_eq!(groups(&[4, 4, 4, 50, 1, 0, 9, 3]), [0..3, 3..4, 4..7, 7..8]);
+    }
 
     #[test]
     fn the_first_repetition_is_found() {
