@@ -49,6 +49,10 @@ const _: () = assert!(BATCH_MIN <= CHUNK_MIN && CHUNK_MIN <= CHUNK_MAX);
 /// Sets the hash that makes weights apart from every other use of SHA-512.
 const WEIGHTS_DOMAIN: &[u8; 32] = b"blockmill: weights of signatures";
 
+/// The signatures that are decoded and hashed at a time, so that what is needed on the way stays in the
+/// cache.
+const TOGETHER: usize = 512;
+
 /// The bytes of a signature that weights are made from: half of the hash, and s.
 const TRANSCRIPT_LEN: usize = 64;
 
@@ -184,6 +188,18 @@ struct Chunk<'a, C> {
     latest: Cell<Option<(usize, Result<(), InvalidSignature>)>>,
 }
 
+/// What is hashed before the message: R and A.
+fn head<C: Claim>(claim: &C, key: Key<'_>) -> [u8; HEAD_LEN] {
+    let mut head = [0; HEAD_LEN];
+    head[..32].copy_from_slice(&claim.signed().1[..32]);
+    head[32..].copy_from_slice(key.bytes);
+    head
+}
+
+fn commitment_of(head: &[u8; HEAD_LEN]) -> &[u8; 32] {
+    head.first_chunk().expect("R is the first half")
+}
+
 /// A signature taken apart. Its numbers have 64 bits a word, the lowest first.
 struct Parts {
     /// The number of its key.
@@ -201,39 +217,37 @@ impl<'a, C: Claim> Chunk<'a, C> {
     fn new(engine: Engine, claims: &'a [C]) -> Self {
         let mut keys = Vec::new();
         let mut key_numbers = HashMap::<_, _, foldhash::quality::RandomState>::default();
-        let mut encodings = Vec::with_capacity(claims.len());
-        let mut parts = Vec::with_capacity(claims.len());
+        let mut signatures = Vec::with_capacity(claims.len());
         for claim in claims {
             let Ok(key) = claim.key() else { break };
-            let Some((commitment, response)) = encoding::words(claim.signed().1) else { break };
-            let number = *key_numbers.entry(*key.bytes).or_insert_with(|| {
+            let Some(response) = encoding::response(claim.signed().1) else { break };
+            let number = *key_numbers.entry(key.bytes).or_insert_with(|| {
                 keys.push(key);
                 keys.len() - 1
             });
-            encodings.push(commitment);
-            parts.push((number, response));
+            signatures.push(Parts { key: number, response, challenge: [0; 8] });
         }
-        let mut points = Points::of_keys(engine, &keys);
+        let mut points = Points::of_keys(engine, &keys, signatures.len());
         let known = points.keys_len();
         // Keys are numbered as they come, so the first without a point is at its first signature.
-        encodings.truncate(parts.iter().take_while(|(key, _)| *key < known).count());
-        points.decode_commitments(&encodings);
-        encodings.truncate(points.commitments_len());
-        let heads = encodings.iter().zip(&parts).map(|(commitment, (key, _))| {
-            let mut head = [0; HEAD_LEN];
-            head[..32].copy_from_slice(commitment);
-            head[32..].copy_from_slice(keys[*key].bytes);
-            head
-        });
-        let heads: Vec<_> = heads.collect();
-        let messages = heads.iter().zip(claims).map(|(head, claim)| (head, claim.signed().0));
-        let hashes = engine.sha512(&messages.collect::<Vec<_>>());
-        let signatures = parts.into_iter().zip(&hashes).map(|((key, response), hash)| Parts {
-            key,
-            response,
-            challenge: wide::words(hash),
-        });
-        let signatures = signatures.collect();
+        signatures.truncate(signatures.iter().take_while(|one| one.key < known).count());
+        let mut done = 0;
+        for (some, claims) in signatures.chunks_mut(TOGETHER).zip(claims.chunks(TOGETHER)) {
+            let heads: Vec<[u8; HEAD_LEN]> =
+                some.iter().zip(claims).map(|(one, claim)| head(claim, keys[one.key])).collect();
+            let commitments: Vec<_> = heads.iter().map(|head| *commitment_of(head)).collect();
+            points.decode_commitments(&commitments);
+            let messages = heads.iter().zip(claims).map(|(head, claim)| (head, claim.signed().0));
+            let hashes = engine.sha512(&messages.collect::<Vec<_>>());
+            for (one, hash) in some.iter_mut().zip(&hashes) {
+                one.challenge = wide::words(hash);
+            }
+            done += some.len();
+            if points.commitments_len() < done {
+                break;
+            }
+        }
+        signatures.truncate(points.commitments_len());
         Self { engine, claims, signatures, points, latest: Cell::new(None) }
     }
 

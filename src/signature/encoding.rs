@@ -83,12 +83,11 @@ pub(super) fn parts(signature: &[u8]) -> Result<([u8; 32], Scalar), InvalidSigna
 const ORDER: [u64; 4] =
     [0x5812_631a_5cf5_d3ed, 0x14de_f9de_a2f7_9cd6, 0x0000_0000_0000_0000, 0x1000_0000_0000_0000];
 
-/// [`parts`] with s in words, for batches: `None` if there is any fault.
-pub(super) fn words(signature: &[u8]) -> Option<([u8; 32], [u64; 4])> {
+/// The s of [`parts`] in words, for batches: `None` if there is any fault.
+pub(super) fn response(signature: &[u8]) -> Option<[u64; 4]> {
     let signature: &[u8; SIGNATURE_LEN] = signature.try_into().ok()?;
-    let (commitment, response) = signature.split_first_chunk()?;
-    let response = wide::words::<32, 4>(response.first_chunk()?);
-    response.iter().rev().lt(ORDER.iter().rev()).then_some((*commitment, response))
+    let response = wide::words(signature.last_chunk::<32>()?);
+    response.iter().rev().lt(ORDER.iter().rev()).then_some(response)
 }
 
 /// k = SHA-512(R || A || M) mod L.
@@ -108,7 +107,7 @@ mod tests {
 
     /// Numbers around L, around every multiple of 2^64 near it, and the largest.
     #[test]
-    fn words_are_refused_where_parts_are() {
+    fn responses_are_refused_where_parts_are() {
         let near = |words: [u64; 4], mut step: i64| {
             let mut signature = [7; SIGNATURE_LEN];
             for (place, word) in signature[32..].as_chunks_mut::<8>().0.iter_mut().zip(words) {
@@ -131,16 +130,14 @@ mod tests {
         ] {
             for step in -40..=40 {
                 let signature = near(centre, step);
-                let expected = parts(&signature).ok().map(|(commitment, response)| {
-                    (commitment, wide::words::<32, 4>(response.as_bytes()))
-                });
-                assert_eq!(words(&signature), expected, "{centre:x?} {step}");
+                let expected = parts(&signature).ok().map(|(_, s)| wide::words(s.as_bytes()));
+                assert_eq!(response(&signature), expected, "{centre:x?} {step}");
                 if expected.is_some() { good += 1 } else { bad += 1 }
             }
         }
         assert!(good > 200 && bad > 100, "{good} good, {bad} bad");
-        assert_eq!(words(&[0; 63]), None);
-        assert_eq!(words(&[0; 65]), None);
+        assert_eq!(response(&[0; 63]), None);
+        assert_eq!(response(&[0; 65]), None);
     }
 
     /// Every value of y within 40 of 0 and of p, and up to 2^255, with either sign: all the places

@@ -163,24 +163,22 @@ pub(super) enum Points {
 }
 
 impl Points {
-    /// Those of `keys`, up to the first that breaks rule 1 or 2 of E1; none of commitments.
-    pub(super) fn of_keys(engine: Engine, keys: &[Key<'_>]) -> Self {
+    /// Those of `keys`, up to the first that breaks rule 1 or 2 of E1; none of commitments, but room for
+    /// so many.
+    pub(super) fn of_keys(engine: Engine, keys: &[Key<'_>], commitments: usize) -> Self {
         match engine.0 {
             Kind::Portable => {
                 let keys = keys.iter().map_while(|key| match key.kept {
                     Some(kept) => Some(kept.point()),
                     None => decode_point(key.bytes).filter(|point| !point.is_small_order()),
                 });
-                Self::Portable { keys: keys.collect(), commitments: Vec::new() }
+                Self::Portable {
+                    keys: keys.collect(),
+                    commitments: Vec::with_capacity(commitments),
+                }
             }
-            Kind::Avx2(unit) => {
-                let keys = keys_with(unit, keys);
-                Self::Avx2(UnitPoints { unit, keys, commitments: Vec::new() })
-            }
-            Kind::Ifma(unit) => {
-                let keys = keys_with(unit, keys);
-                Self::Ifma(UnitPoints { unit, keys, commitments: Vec::new() })
-            }
+            Kind::Avx2(unit) => Self::Avx2(UnitPoints::of_keys(unit, keys, commitments)),
+            Kind::Ifma(unit) => Self::Ifma(UnitPoints::of_keys(unit, keys, commitments)),
         }
     }
 
@@ -246,6 +244,11 @@ pub(super) struct UnitPoints<U: Unit> {
 }
 
 impl<U: Unit> UnitPoints<U> {
+    fn of_keys(unit: U, keys: &[Key<'_>], commitments: usize) -> Self {
+        let commitments = Vec::with_capacity(commitments);
+        Self { unit, keys: keys_with(unit, keys), commitments }
+    }
+
     fn decode_commitments(&mut self, encodings: &[[u8; 32]]) {
         let canonical = encodings.iter().take_while(|bytes| is_canonical(bytes)).count();
         let found = self.unit.decode(&encodings[..canonical]);
