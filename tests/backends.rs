@@ -7,6 +7,7 @@ use blockmill::compute::sha256::Platform;
 use blockmill::compute::{Backend, Cpu, DispatchLimits, Reference};
 use blockmill::primitives::{Hash256, Trees};
 
+use common::groves;
 use common::messages::{self, EDGES, FUNCTIONS, digests, digests_by, random_lengths};
 use common::oracle;
 use common::trees::Shape;
@@ -26,6 +27,7 @@ fn conforms(backend: &dyn Backend, limits: DispatchLimits) {
     hashes_headers(backend, limits.headers);
     Shape::ALL.iter().for_each(|&shape| hashes_trees(backend, shape, limits.leaves));
     hashes_messages(backend, limits);
+    hashes_groves(backend, limits);
     #[cfg(feature = "mine")]
     search::finds_the_lowest_winner(backend, limits.nonces);
     // Whatever was asked, an honest backend had nothing to report.
@@ -108,6 +110,38 @@ fn hashes_messages(backend: &dyn Backend, limits: DispatchLimits) {
     // answers.
     holds(&vec![longest; limits.message_bytes / longest + 1]);
     [8, 7].iter().for_each(|spare| holds(&vec![9; limits.messages - spare]));
+}
+
+fn hashes_groves(backend: &dyn Backend, limits: DispatchLimits) {
+    let bytes = groves::bytes(200_000);
+    let holds = |sizes: &[(usize, usize)]| {
+        let grove = |(index, &(messages, longest)): (usize, &(usize, usize))| {
+            groves::grove(&bytes[index % 1000..], messages, longest)
+        };
+        let all: Vec<_> = sizes.iter().enumerate().map(grove).collect();
+        for (function, shape) in groves::KINDS {
+            let found = groves::by(backend, function, shape, &all);
+            let right = groves::right(function, shape, &all);
+            assert!(found == right, "{}: {shape:?} groves of {sizes:?}", backend.name());
+        }
+    };
+    holds(&[]);
+    holds(&[(0, 0)]);
+    // Every small number of transactions, alone and together.
+    let small: Vec<_> = (0..=40).map(|messages| (messages, 300)).collect();
+    small.iter().for_each(|&size| holds(&[size]));
+    holds(&small);
+    // As many blocks as a batch has, and blocks with many transactions between them.
+    let many: Vec<_> = (0..400).map(|index| (index * 7 % 23, 500)).collect();
+    holds(&many);
+    holds(&[(2, 9), (3000, 700), (0, 0), (1, 1), (2000, 30)]);
+    // One that no dispatch takes, for its messages or for one of them, between others.
+    holds(&[
+        (5, 60),
+        (limits.messages + 1, 3),
+        (7, 100),
+        (40, 2 * limits.longest_message.min(4000)),
+    ]);
 }
 
 #[cfg(feature = "mine")]

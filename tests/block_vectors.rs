@@ -306,7 +306,7 @@ fn check(block: &[u8], proof_of_work: bool, clock: u64) -> Result<(), Violation>
     let parsed = rules.parse(block)?;
     let ids: Vec<_> = parsed.transactions().iter().map(Transaction::id).collect();
     if !ids.is_empty() {
-        rules.check_merkle(&parsed, &ids, merkle_root(&ids)).map_err(Violation::Block)?;
+        rules.check_merkle(&parsed, merkle_root(&ids)).map_err(Violation::Block)?;
     }
     rules.check_block(&parsed)
 }

@@ -263,13 +263,15 @@ fn broken_devices_fail_the_self_test() {
     }
     for error in errors() {
         // In each kernel.
-        let nth: [fn(usize) -> bool; 6] = [
+        let nth: [fn(usize) -> bool; 8] = [
             |call| call == 0,
             |call| call == 1,
             |call| call == 2,
             |call| call == 3,
             |call| call == 4,
             |call| call == 5,
+            |call| call == 6,
+            |call| call == 7,
         ];
         for at in &nth[..SELF_TEST_CALLS] {
             let fault = Fault::Fails { error: error.clone(), at: *at, comes_back: true };
@@ -285,8 +287,15 @@ fn the_self_test_looks_at_every_result() {
     log.arm();
     assert!(Tested::new(Box::new(device)).is_ok());
     let digests = log.take_dispatches().into_iter().filter(|call| call.decoy_group.is_none());
-    let names =
-        ["header ids", "Merkle roots", "SHA-256 digests", "SHA-256d digests", "RFC 6962 roots"];
+    let names = [
+        "header ids",
+        "Merkle roots",
+        "SHA-256 digests",
+        "SHA-256d digests",
+        "RFC 6962 roots",
+        "groves of blocks",
+        "groves of ledgers",
+    ];
     let digests: Vec<_> = digests.collect();
     assert_eq!(digests.len(), names.len());
     let mut asked = HashSet::new();

@@ -113,9 +113,10 @@ fn cross_check_catches_a_single_wrong_digest() {
 fn a_message_too_long_for_the_device_is_no_fault() {
     let most = LIMITS.longest_message;
     // Those too long stand first, last, side by side and alone; those as long as may be fill a
-    // dispatch each four.
-    let long = messages([most + 1, 5, most, 3000, 100_000, most, 0, most, most, most + 1]);
-    for (messages, calls) in [(long, 2), (messages([most + 1, most + 1]), 0)] {
+    // dispatch, and one is left.
+    let fill = vec![most; MESSAGE_ROOM / most];
+    let long = [&[most + 1, 5, most, 3000, 100_000][..], &fill, &[0, most + 1]].concat();
+    for (messages, calls) in [(messages(long), 2), (messages([most + 1, most + 1]), 0)] {
         for function in FUNCTIONS {
             let (backend, log) = guarded(Fault::None, CrossCheck::OFF);
             log.arm();
@@ -132,13 +133,15 @@ fn a_message_too_long_for_the_device_is_no_fault() {
 #[test]
 fn dispatches_are_as_full_as_the_limits_allow() {
     let count = LIMITS.messages - KNOWN;
-    let fifth = MESSAGE_ROOM / 5;
+    let (most, part) = (LIMITS.longest_message, MESSAGE_ROOM / 50);
+    let full = vec![most; MESSAGE_ROOM / most];
     for (lengths, calls) in [
         (vec![0; count], 1),
         (vec![0; count + 1], 2),
-        (vec![fifth; 5], 1),
-        ([vec![fifth; 5], vec![1]].concat(), 2),
-        (vec![fifth + 1; 5], 2),
+        (full.clone(), 1),
+        ([full, vec![1]].concat(), 2),
+        (vec![part; 50], 1),
+        (vec![part + 1; 50], 2),
     ] {
         let messages = messages(lengths);
         let (backend, log) = guarded(Fault::None, CrossCheck::OFF);

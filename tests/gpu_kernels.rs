@@ -18,6 +18,7 @@ use blockmill::compute::{
 };
 use blockmill::primitives::{Hash256, HashFunction, Header, Messages, Trees, sha256d};
 
+use common::groves;
 use common::messages::{EDGES, FUNCTIONS, messages, random_lengths};
 use common::trees::{Shape, trees};
 
@@ -220,6 +221,31 @@ fn readable_hash_kernels_equal_the_generated_ones() {
 }
 
 #[test]
+fn groves_are_hashed_in_one_piece() {
+    let Some(mut gpu) = gpu(Kernels::Generated) else { return };
+    let bytes = groves::bytes(20_000);
+    let grove = |messages| groves::grove(&bytes[messages % 50..], messages, 700);
+    // One message and no tree, few, and about a workgroup; then all of them together.
+    let all: Vec<_> = [1, 2, 3, 0, 7, 63, 64, 65, 200].map(grove).into();
+    let together: Vec<_> = all.iter().collect();
+    let mut each: Vec<Vec<_>> = together.iter().map(|grove| vec![*grove]).collect();
+    each.push(together);
+    for (function, shape) in groves::KINDS {
+        for groves in &each {
+            let work = Work::Groves(function, shape.tree_shape(), groves);
+            let mut found = noise(work.len());
+            gpu.hash(&work, &mut found).expect("within the limits");
+            let right = groves.iter().flat_map(|one| groves::roots(function, shape, one));
+            assert!(found == right.collect::<Vec<_>>(), "{shape:?}, {} groves", groves.len());
+        }
+    }
+    let messages = gpu.limits().messages + 1;
+    let too_large = groves::grove(&bytes, messages, 0);
+    let work = Work::Groves(HashFunction::Sha256, TreeShape::Rfc6962, &[&too_large]);
+    assert_refused(&gpu.hash(&work, &mut noise(work.len())));
+}
+
+#[test]
 fn several_pieces_of_work_are_under_way_and_end_in_order() {
     let Some(mut gpu) = gpu(Kernels::Generated) else { return };
     let headers = headers(700);
@@ -227,12 +253,16 @@ fn several_pieces_of_work_are_under_way_and_end_in_order() {
     let leaves = hashes(5, 900);
     let trees: Vec<_> = leaves.chunks(9).chain([&leaves[..1]]).collect();
     let messages: Vec<_> = leaves.iter().map(|leaf| &leaf.as_bytes()[..7]).collect();
+    let bytes = groves::bytes(900);
+    let groves = [groves::grove(&bytes, 30, 80), groves::grove(&bytes[5..], 2, 80)];
+    let groves: Vec<_> = groves.iter().collect();
     // Of different kinds and sizes, so that later ones could be done first and buffers be mixed up.
     let all = [
         Work::Headers(&headers),
         Work::Trees(TreeShape::Bitcoin, &trees[..3]),
         Work::Headers(&headers[..1]),
         Work::Messages(HashFunction::Sha256d, &messages),
+        Work::Groves(HashFunction::Sha256d, TreeShape::Bitcoin, &groves),
         Work::Trees(TreeShape::Rfc6962, &trees),
         Work::Trees(TreeShape::Bitcoin, &trees[100..]),
         Work::Headers(&[]),

@@ -95,22 +95,21 @@ impl<'a> BodyRules<'a> {
         })
     }
 
-    /// Judges the root that the header names. `ids` are those of the transactions and `root` is the root
-    /// of their tree.
+    /// Judges the root that the header names; `root` is that of the tree of ids. No transactions are repeated
+    /// so that it stays the same (CVE-2012-2459).
     ///
     /// # Errors
     /// [`BlockViolation::MerkleRoot`], [`BlockViolation::RepeatedTransactions`].
-    pub fn check_merkle(
-        &self,
-        block: &Block<'_>,
-        ids: &[Hash256],
-        root: Hash256,
-    ) -> Result<(), BlockViolation> {
+    pub fn check_merkle(&self, block: &Block<'_>, root: Hash256) -> Result<(), BlockViolation> {
         let found = block.header.merkle_root();
         if root != found {
             return Err(BlockViolation::MerkleRoot { computed: root, found });
         }
-        match first_equal_siblings(ids) {
+        // Ids are equal where transactions without their witnesses are.
+        let transactions = block.transactions();
+        let have_one_id =
+            |a: usize, b: usize| transactions[a].stripped() == transactions[b].stripped();
+        match first_equal_siblings(transactions.len(), have_one_id) {
             None => Ok(()),
             Some((earlier, count)) => Err(BlockViolation::RepeatedTransactions {
                 transaction: number(earlier + count),

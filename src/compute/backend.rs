@@ -1,9 +1,10 @@
 //! The contract between the pipeline and whatever does the hashing.
 
-use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::{Grove, Hash256, HashFunction, Header, Messages, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
+use super::{TreeShape, groves};
 
 /// Computes digests and searches nonces, in batches.
 ///
@@ -68,6 +69,20 @@ pub trait Backend: Send + Sync {
     /// # Panics
     /// If `roots` does not hold one place per tree.
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]);
+
+    /// The root of each tree of each grove, in turn.
+    ///
+    /// # Panics
+    /// If `roots` does not hold one place per tree.
+    fn hash_groves(
+        &self,
+        function: HashFunction,
+        shape: TreeShape,
+        groves: &[Grove<'_>],
+        roots: &mut [Hash256],
+    ) {
+        groves::in_two_steps(self, function, shape, groves, roots);
+    }
 
     /// Learns that it gave a wrong answer, which its caller found out by computing it on the host.
     fn was_wrong(&self, what: String) {

@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 #[cfg(feature = "mine")]
 use crate::primitives::Target;
-use crate::primitives::{Hash256, HashFunction, Header};
+use crate::primitives::{Grove, Hash256, HashFunction, Header};
 
 use super::TreeShape;
 
@@ -103,7 +103,7 @@ pub trait Device: Send {
 /// way back.
 pub const HASHES_AT_ONCE: usize = 3;
 
-/// What is hashed in one dispatch: each job has one digest.
+/// What is hashed in one dispatch: each job has one digest, but for groves, which have one for each tree.
 #[derive(Clone, Copy, Debug)]
 pub enum Work<'a> {
     /// The id of each header.
@@ -112,22 +112,25 @@ pub enum Work<'a> {
     Trees(TreeShape, &'a [&'a [Hash256]]),
     /// The digest of each message.
     Messages(HashFunction, &'a [&'a [u8]]),
+    /// The root of each tree of each grove, in turn.
+    Groves(HashFunction, TreeShape, &'a [&'a Grove<'a>]),
 }
 
 impl Work<'_> {
     /// The number of digests.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         match self {
             Self::Headers(headers) => headers.len(),
             Self::Trees(_, trees) => trees.len(),
             Self::Messages(_, messages) => messages.len(),
+            Self::Groves(_, _, groves) => groves.iter().map(|grove| grove.tree_count()).sum(),
         }
     }
 
     /// Whether there is nothing to hash.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }

@@ -25,12 +25,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand::make_rng;
 use rand::rngs::StdRng;
 
-use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::{Grove, Hash256, HashFunction, Header, Messages, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
 use super::crossover::{Crossovers, JobKind};
-use super::guarded_digests::{HeaderIds, MessageDigests, Roots};
+use super::groves::in_two_steps;
+use super::guarded_digests::{Groves, HeaderIds, MessageDigests, Roots};
 #[cfg(feature = "mine")]
 use super::guarded_search::NONCES_AT_FIRST;
 use super::tree_shape::TreeShape;
@@ -243,6 +244,29 @@ impl Backend for Guarded {
             return self.cpu.rfc6962_roots(trees, roots);
         }
         self.digests(&Roots(TreeShape::Rfc6962), &trees.iter().collect::<Vec<_>>(), roots);
+    }
+
+    fn hash_groves(
+        &self,
+        function: HashFunction,
+        shape: TreeShape,
+        groves: &[Grove<'_>],
+        roots: &mut [Hash256],
+    ) {
+        let count = groves.iter().map(Grove::tree_count).sum::<usize>();
+        assert_eq!(roots.len(), count, "one root per tree");
+        let trees = match shape {
+            TreeShape::Bitcoin => JobKind::BitcoinTrees,
+            TreeShape::Rfc6962 => JobKind::Rfc6962Trees,
+        };
+        let messages = groves.iter().map(Grove::message_count).sum();
+        let leaves = groves.iter().map(Grove::leaf_count).sum();
+        if !self.takes(JobKind::Messages, messages) || !self.takes(trees, leaves) {
+            return in_two_steps(self, function, shape, groves, roots);
+        }
+        let noise = Groves::noise(&mut self.state().rng, groves, self.limits);
+        let kind = Groves::new(function, shape, self.limits, &noise);
+        self.digests(&kind, &groves.iter().collect::<Vec<_>>(), roots);
     }
 
     fn was_wrong(&self, what: String) {

@@ -1,19 +1,20 @@
-//! The guard's part in jobs whose result is one digest: the known answers among them, and what of
-//! the other answers is computed again.
+//! The guard's part in jobs whose results are digests: the known answers among them, and what of the
+//! other answers is computed again.
 
 use std::borrow::Borrow;
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
+use std::slice;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, seq};
 use rayon::prelude::*;
 
-use crate::primitives::{Hash256, HashFunction, Header};
+use crate::primitives::{Grove, Hash256, HashFunction, Header, Leaf};
 
 use super::guard::Fault;
 use super::tree_shape::TreeShape;
-use super::{Device, DispatchLimits, Guarded, HASHES_AT_ONCE, Noise, Tally, Work, cpu};
+use super::{Device, DispatchLimits, Guarded, HASHES_AT_ONCE, Noise, Tally, Work, cpu, groves};
 
 /// Jobs with known answers in each dispatch. A device that is wrong in one of a hundred results
 /// passes a dispatch of these with a chance of 92 %, one that is wrong in half of them of 0.4 %.
@@ -32,7 +33,13 @@ const KNOWN_MESSAGE_BYTES_MAX: usize = 256;
 /// Answers that a thread looks at before it hands some to another.
 const ANSWERS_PER_TASK: usize = 512;
 
-/// A kind of job whose result is one digest.
+/// The messages of a grove with known answers.
+const KNOWN_GROVE_MESSAGES: usize = 2;
+
+/// The bytes of the shorter of them.
+const KNOWN_GROVE_BYTES: RangeInclusive<usize> = KNOWN_MESSAGE_BYTES_MIN..=64;
+
+/// A kind of job whose results are digests.
 pub(super) trait Kind: Sync {
     /// What is hashed.
     type Job: ?Sized + Sync;
@@ -54,8 +61,14 @@ pub(super) trait Kind: Sync {
     /// The jobs, as a device takes them.
     fn work<'w>(&self, jobs: &'w [&'w Self::Job]) -> Work<'w>;
 
-    /// The digest, which the host computes.
-    fn digest(&self, job: &Self::Job) -> Hash256;
+    /// The number of results.
+    fn count(&self, job: &Self::Job) -> usize {
+        let _ = job;
+        1
+    }
+
+    /// The results, which the host computes.
+    fn answer(&self, job: &Self::Job, results: &mut [Hash256]);
 
     /// Holds that those answers are right which are never taken from a device.
     fn confirm(&self, jobs: &[&Self::Job], answers: &[Hash256]) -> Result<(), Fault> {
@@ -127,8 +140,8 @@ impl Kind for HeaderIds {
         Work::Headers(jobs)
     }
 
-    fn digest(&self, header: &Header) -> Hash256 {
-        header.id()
+    fn answer(&self, header: &Header, results: &mut [Hash256]) {
+        results.fill(header.id());
     }
 
     fn confirm(&self, headers: &[&Header], ids: &[Hash256]) -> Result<(), Fault> {
@@ -138,7 +151,7 @@ impl Kind for HeaderIds {
             if named && header.is_solved_by(id) {
                 return Ok(());
             }
-            expect(self, header, id, "an id that no other header confirms")
+            expect(self, header, slice::from_ref(id), "an id that no other header confirms")
         })
     }
 }
@@ -172,8 +185,8 @@ impl Kind for Roots {
         Work::Trees(self.0, jobs)
     }
 
-    fn digest(&self, leaves: &[Hash256]) -> Hash256 {
-        self.0.root(leaves)
+    fn answer(&self, leaves: &[Hash256], results: &mut [Hash256]) {
+        results.fill(self.0.root(leaves));
     }
 }
 
@@ -197,14 +210,8 @@ impl Kind for MessageDigests {
     }
 
     fn random(&self, rng: &mut StdRng, wanted: &[&[u8]]) -> Vec<u8> {
-        // Half of them are as long as messages that are wanted: no length tells them apart, and a
-        // device that fails at some length fails here as well.
-        let length = if rng.random() {
-            wanted[rng.random_range(..wanted.len())].len().max(KNOWN_MESSAGE_BYTES_MIN)
-        } else {
-            rng.random_range(KNOWN_MESSAGE_BYTES_MIN..=KNOWN_MESSAGE_BYTES_MAX)
-        };
-        let mut message = vec![0; length];
+        let like = wanted[rng.random_range(..wanted.len())].len();
+        let mut message = vec![0; known_length(rng, like)];
         rng.fill_bytes(&mut message);
         message
     }
@@ -213,13 +220,133 @@ impl Kind for MessageDigests {
         Work::Messages(self.0, jobs)
     }
 
-    fn digest(&self, message: &[u8]) -> Hash256 {
-        cpu::hash_message(self.0, message)
+    fn answer(&self, message: &[u8], results: &mut [Hash256]) {
+        results.fill(cpu::hash_message(self.0, message));
+    }
+}
+
+/// The length of a message that is known, beside one of `like` bytes. Half of them are as long as
+/// messages that are wanted: no length tells them apart, and a device that fails at some length fails here
+/// as well.
+fn known_length(rng: &mut StdRng, like: usize) -> usize {
+    if rng.random() {
+        like.max(KNOWN_MESSAGE_BYTES_MIN)
+    } else {
+        rng.random_range(KNOWN_MESSAGE_BYTES_MIN..=KNOWN_MESSAGE_BYTES_MAX)
+    }
+}
+
+/// Roots of trees over digests of messages.
+pub(super) struct Groves<'a> {
+    pub(super) function: HashFunction,
+    pub(super) shape: TreeShape,
+    pub(super) limits: DispatchLimits,
+    /// What the messages with known answers are cut from: longer than any of them.
+    noise: &'a [u8],
+}
+
+impl<'a> Groves<'a> {
+    pub(super) const fn new(
+        function: HashFunction,
+        shape: TreeShape,
+        limits: DispatchLimits,
+        noise: &'a [u8],
+    ) -> Self {
+        Self { function, shape, limits, noise }
+    }
+
+    /// Random bytes for [`Groves::new`], more than the longest message of these groves that the device takes.
+    pub(super) fn noise(rng: &mut StdRng, groves: &[Grove<'_>], limits: DispatchLimits) -> Vec<u8> {
+        let lengths = groves.iter().flat_map(Grove::messages).map(length_of);
+        let longest = lengths.filter(|length| *length <= limits.longest_message).max();
+        let mut noise = vec![0; longest.unwrap_or(0).max(KNOWN_MESSAGE_BYTES_MAX) + 1];
+        rng.fill_bytes(&mut noise);
+        noise
+    }
+
+    /// The size of a grove, in bytes of messages: a message, or a leaf, counts for as many of them at least as
+    /// keep a dispatch within its other limits.
+    fn weight(&self, bytes: usize, messages: usize, leaves: usize) -> usize {
+        let limits = self.limits;
+        let of_messages = messages * limits.message_bytes.div_ceil(limits.messages.max(1));
+        let of_leaves = leaves * limits.message_bytes.div_ceil(limits.leaves.max(1));
+        bytes.max(of_messages).max(of_leaves)
+    }
+
+    fn random_slice(&self, rng: &mut StdRng, length: usize) -> &'a [u8] {
+        let first = rng.random_range(0..=self.noise.len() - length);
+        &self.noise[first..first + length]
+    }
+}
+
+/// The bytes of a message that is given in parts.
+fn length_of(parts: &[&[u8]]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
+}
+
+impl<'a> Kind for Groves<'a> {
+    type Job = Grove<'a>;
+    type Known = Grove<'a>;
+
+    const LEAST: usize = 1 << 20;
+
+    fn room(&self, limits: DispatchLimits) -> Room {
+        let jobs = limits.messages.min(limits.leaves);
+        let room = Room { jobs, size: limits.message_bytes, largest: limits.message_bytes };
+        let bytes = self.noise.len() + KNOWN_GROVE_BYTES.end();
+        room.beside_known(self.weight(bytes, KNOWN_GROVE_MESSAGES, KNOWN_TREE_LEAVES_MAX))
+    }
+
+    fn size(&self, grove: &Grove<'a>) -> usize {
+        let is_too_long = |parts: &[&[u8]]| length_of(parts) > self.limits.longest_message;
+        if grove.messages().any(is_too_long) || grove.message_count() == 0 {
+            return usize::MAX;
+        }
+        self.weight(grove.message_bytes(), grove.message_count(), grove.leaf_count())
+    }
+
+    fn random(&self, rng: &mut StdRng, wanted: &[&Grove<'a>]) -> Grove<'a> {
+        let one = wanted[rng.random_range(..wanted.len())];
+        let like = match one.message_count() {
+            0 => 0,
+            count => {
+                let message = one.messages().nth(rng.random_range(..count));
+                message.map_or(0, length_of)
+            }
+        };
+        let mut grove = Grove::with_capacity(KNOWN_GROVE_MESSAGES);
+        let length = known_length(rng, like);
+        grove.push(&[self.random_slice(rng, length)]);
+        let length = rng.random_range(KNOWN_GROVE_BYTES);
+        let (first, second) = self.random_slice(rng, length).split_at(length / 2);
+        grove.push(&[first, second]);
+        let leaves = rng.random_range(2..=KNOWN_TREE_LEAVES_MAX);
+        let leaf = |_| match rng.random_range(0..5u32) {
+            4 => Leaf::Zero,
+            number => Leaf::Digest(number % 2),
+        };
+        grove.push_tree((0..leaves).map(leaf));
+        grove
+    }
+
+    fn work<'w>(&self, jobs: &'w [&'w Grove<'a>]) -> Work<'w> {
+        Work::Groves(self.function, self.shape, jobs)
+    }
+
+    fn count(&self, grove: &Grove<'a>) -> usize {
+        grove.tree_count()
+    }
+
+    fn answer(&self, grove: &Grove<'a>, results: &mut [Hash256]) {
+        for (place, root) in results.iter_mut().zip(groves::roots(self.function, self.shape, grove))
+        {
+            *place = root;
+        }
     }
 }
 
 impl Guarded {
-    /// Computes a digest of each job; what no dispatch takes is the CPU's, without a fault of the device.
+    /// Computes the results of each job; what no dispatch takes is the CPU's, without a fault of the device.
     pub(super) fn digests<K: Kind>(&self, kind: &K, jobs: &[&K::Job], digests: &mut [Hash256]) {
         let room = kind.room(self.limits());
         let fits = |index: &usize| room.takes(kind.size(jobs[*index]));
@@ -228,12 +355,24 @@ impl Guarded {
             return self.fitting(kind, jobs, digests);
         }
         let some = |which: &[usize]| which.iter().map(|&index| jobs[index]).collect::<Vec<_>>();
-        let mut answers = vec![Hash256::default(); fitting.len()];
-        self.fitting(kind, &some(&fitting), &mut answers);
-        answers.extend(self.cpu().each(&some(&too_large), |job| kind.digest(job)));
-        for (index, answer) in fitting.into_iter().chain(too_large).zip(answers) {
-            digests[index] = answer;
+        let count = |jobs: &[&K::Job]| jobs.iter().map(|job| kind.count(job)).sum();
+        let (small, large) = (some(&fitting), some(&too_large));
+        let mut answers = vec![Hash256::default(); count(&small)];
+        self.fitting(kind, &small, &mut answers);
+        let mut others = vec![Hash256::default(); count(&large)];
+        self.on_host(kind, &large, &mut others);
+        let (mut answers, mut others) = (&answers[..], &others[..]);
+        for (job, places) in jobs.iter().zip(places(kind, jobs, digests)) {
+            let from = if room.takes(kind.size(job)) { &mut answers } else { &mut others };
+            let (these, rest) = from.split_at(places.len());
+            places.copy_from_slice(these);
+            *from = rest;
         }
+    }
+
+    fn on_host<K: Kind>(&self, kind: &K, jobs: &[&K::Job], digests: &mut [Hash256]) {
+        let each = jobs.par_iter().zip(places(kind, jobs, digests));
+        self.cpu().install(|| each.for_each(|(job, results)| kind.answer(job, results)));
     }
 
     fn fitting<K: Kind>(&self, kind: &K, jobs: &[&K::Job], digests: &mut [Hash256]) {
@@ -249,7 +388,7 @@ impl Guarded {
             })
         });
         if done.is_none() {
-            digests.copy_from_slice(&self.cpu().each(jobs, |job| kind.digest(job)));
+            self.on_host(kind, jobs, digests);
         }
     }
 
@@ -264,6 +403,8 @@ impl Guarded {
         way: &mut Way<'_>,
     ) -> Result<(), Fault> {
         let mut under_way = VecDeque::new();
+        let ends = ends(kind, jobs);
+        let end = |job: usize| job.checked_sub(1).map_or(0, |last| ends[last]);
         loop {
             while under_way.len() < HASHES_AT_ONCE
                 && let Some(part) = waiting.get(under_way.len())
@@ -273,13 +414,16 @@ impl Guarded {
             let Some((dispatch, part)) = under_way.pop_front().zip(waiting.front().cloned()) else {
                 return Ok(());
             };
-            let (jobs, digests) = (&jobs[part.clone()], &mut digests[part]);
+            let results = end(part.start)..end(part.end);
+            let (jobs, digests) = (&jobs[part], &mut digests[results]);
             dispatch.finish(kind, jobs, digests, way)?;
             let sample = self.cross_check().sample_size(jobs.len());
-            way.tally.cross_checked += sample as u64;
             let sample = seq::index::sample(way.rng, jobs.len(), sample).into_vec();
+            let results = sample.iter().map(|&index| kind.count(jobs[index]) as u64);
+            way.tally.cross_checked += results.sum::<u64>();
+            let places = places(kind, jobs, digests);
             sample.par_iter().with_min_len(ANSWERS_PER_TASK).try_for_each(|&index| {
-                expect(kind, jobs[index], &digests[index], "a cross-checked result")
+                expect(kind, jobs[index], &*places[index], "a cross-checked result")
             })?;
             waiting.pop_front();
         }
@@ -316,11 +460,16 @@ impl<K: Kind> Dispatch<K> {
         digests: &mut [Hash256],
         way: &mut Way<'_>,
     ) -> Result<(), Fault> {
-        let mut answers = vec![Hash256::default(); wanted.len() + self.known.len()];
+        let known: Vec<_> = self.known.iter().map(job_of::<K>).collect();
+        let all = interleave(wanted, known.iter().copied(), &self.places);
+        let ends = ends(kind, &all);
+        let mut answers = vec![Hash256::default(); ends.last().copied().unwrap_or(0)];
         way.device.finish_hashing(&mut answers)?;
-        separate(&answers, &self.places, digests);
-        for (job, &place) in self.known.iter().zip(&self.places) {
-            expect(kind, job_of::<K>(job), &answers[place], "a known answer")?;
+        let places = self.places.iter().map(|&job| ends[job] - kind.count(all[job])..ends[job]);
+        let places: Vec<_> = places.collect();
+        separate(&answers, &places, digests);
+        for (job, place) in known.into_iter().zip(places) {
+            expect(kind, job, &answers[place], "a known answer")?;
         }
         kind.confirm(wanted, digests)
     }
@@ -328,6 +477,29 @@ impl<K: Kind> Dispatch<K> {
 
 fn job_of<K: Kind>(known: &K::Known) -> &K::Job {
     known.borrow()
+}
+
+/// Where the results of each job end.
+fn ends<K: Kind>(kind: &K, jobs: &[&K::Job]) -> Vec<usize> {
+    let end = |sum: &mut usize, job: &&K::Job| {
+        *sum += kind.count(job);
+        Some(*sum)
+    };
+    jobs.iter().scan(0, end).collect()
+}
+
+/// The places for the results of each job.
+fn places<'d, K: Kind>(
+    kind: &K,
+    jobs: &[&K::Job],
+    mut digests: &'d mut [Hash256],
+) -> Vec<&'d mut [Hash256]> {
+    let place = |job: &&K::Job| {
+        let (these, rest) = std::mem::take(&mut digests).split_at_mut(kind.count(job));
+        digests = rest;
+        these
+    };
+    jobs.iter().map(place).collect()
 }
 
 /// The jobs of each dispatch, in turn: as few as hide what handing one over costs, where there are enough
@@ -372,20 +544,23 @@ fn interleave<'j, T: ?Sized>(
 }
 
 /// What lies between the known places.
-fn separate(answers: &[Hash256], places: &[usize], mut wanted: &mut [Hash256]) {
+fn separate(answers: &[Hash256], known: &[Range<usize>], mut wanted: &mut [Hash256]) {
     let mut from = 0;
-    for &place in places.iter().chain([&answers.len()]) {
-        let (these, rest) = wanted.split_at_mut(place - from);
-        these.copy_from_slice(&answers[from..place]);
-        (wanted, from) = (rest, place + 1);
+    for place in known.iter().chain([&(answers.len()..answers.len())]) {
+        let (these, rest) = wanted.split_at_mut(place.start - from);
+        these.copy_from_slice(&answers[from..place.start]);
+        (wanted, from) = (rest, place.end);
     }
 }
 
-/// Holds that the device's answer is the host's.
-fn expect<K: Kind>(kind: &K, job: &K::Job, answer: &Hash256, what: &str) -> Result<(), Fault> {
-    let right = kind.digest(job);
-    if *answer == right {
-        return Ok(());
+/// Holds that the device's answers are the host's.
+fn expect<K: Kind>(kind: &K, job: &K::Job, answers: &[Hash256], what: &str) -> Result<(), Fault> {
+    let mut right = vec![Hash256::default(); answers.len()];
+    kind.answer(job, &mut right);
+    match answers.iter().zip(&right).find(|(answer, right)| answer != right) {
+        None => Ok(()),
+        Some((answer, right)) => {
+            Err(Fault::Wrong(format!("{what} was {answer}, right is {right}")))
+        }
     }
-    Err(Fault::Wrong(format!("{what} was {answer}, right is {right}")))
 }

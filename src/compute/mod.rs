@@ -13,6 +13,7 @@ pub mod crossover;
 mod device;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod groves;
 mod guard;
 mod guarded_digests;
 #[cfg(feature = "mine")]

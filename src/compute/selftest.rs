@@ -1,10 +1,10 @@
 //! Known answers that a device must give before it gets any work.
 
-use crate::primitives::rfc6962::published as rfc6962;
-use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::rfc6962::{LEAF, published as rfc6962};
+use crate::primitives::{Grove, Hash256, HashFunction, Header, Leaf, Messages, Trees};
 
 use super::tree_shape::TreeShape;
-use super::{Device, DeviceError, Work, cpu};
+use super::{Device, DeviceError, Work, cpu, groves};
 #[cfg(feature = "mine")]
 use super::{SEARCH_GROUP, SearchDispatch};
 
@@ -65,6 +65,8 @@ pub fn self_test(device: &mut dyn Device) -> Result<(), SelfTestFailure> {
     digests_are_right(device, HashFunction::Sha256, &SHA256, "SHA-256 digests")?;
     digests_are_right(device, HashFunction::Sha256d, &SHA256D, "SHA-256d digests")?;
     rfc6962_roots_are_right(device, header)?;
+    groves_are_right(device, HashFunction::Sha256d, TreeShape::Bitcoin, "groves of blocks")?;
+    groves_are_right(device, HashFunction::Sha256, TreeShape::Rfc6962, "groves of ledgers")?;
     #[cfg(feature = "mine")]
     search_is_right(device, header)?;
     Ok(())
@@ -156,6 +158,57 @@ fn digests_are_right(
     let published: Vec<_> = published.iter().map(|(_, digest)| digest_of_hex(digest)).collect();
     let host = messages.iter().map(|message| cpu::hash_message(function, message));
     all_are_right(&digests, &published, host, what)
+}
+
+/// Messages with trees over them; the first of them are published.
+fn groves_are_right(
+    device: &mut dyn Device,
+    function: HashFunction,
+    shape: TreeShape,
+    what: &'static str,
+) -> Result<(), SelfTestFailure> {
+    let leaves = rfc6962::LEAVES.map(|leaf| hex::decode(leaf).expect("hex digits"));
+    let filler = filler(function, MESSAGE_BYTES + 1);
+    let mut first = Grove::default();
+    let published = match shape {
+        TreeShape::Bitcoin => {
+            let [(message, digest)] = SHA256D;
+            first.push(&[message.as_bytes()]);
+            first.push_tree([Leaf::Digest(0)].into_iter());
+            vec![digest_of_hex(digest)]
+        }
+        TreeShape::Rfc6962 => {
+            leaves.iter().for_each(|leaf| first.push(&[&LEAF, leaf]));
+            (1..=8).for_each(|count| first.push_tree((0..count).map(Leaf::Digest)));
+            (1..=leaves.len()).map(rfc6962::root).collect()
+        }
+    };
+    let mut all = vec![first];
+    // Of one message, of none, of odd numbers of them, and with a second tree that has other leaves.
+    for messages in [1, 0, 3, 13, 40] {
+        let mut grove = Grove::default();
+        for message in 0..messages {
+            let (before, after) = filler.split_at(message as usize);
+            match message % 2 {
+                0 => grove.push(&[after]),
+                _ => grove.push(&[after, b"", before]),
+            }
+        }
+        if messages > 0 {
+            grove.push_tree((0..messages).map(Leaf::Digest));
+        }
+        if messages > 1 {
+            grove.push_tree([Leaf::Digest(1)].into_iter());
+            grove.push_tree([Leaf::Zero, Leaf::Digest(messages - 1), Leaf::Digest(1)].into_iter());
+        }
+        all.push(grove);
+    }
+    let all: Vec<_> = all.iter().collect();
+    let work = Work::Groves(function, shape, &all);
+    let mut results = vec![Hash256::ZERO; work.len()];
+    device.hash(&work, &mut results)?;
+    let host = all.iter().flat_map(|grove| groves::roots(function, shape, grove));
+    all_are_right(&results, &published, host, what)
 }
 
 /// A message without two equal words, another one for each function.

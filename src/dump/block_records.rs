@@ -302,7 +302,7 @@ fn fits_header(bytes: &[u8], network: Network) -> bool {
         };
         // A height at which a block commits to its witnesses, if it has any.
         let height = params.heights.segwit;
-        rules.check_merkle(&block, &ids, merkle_root(&ids)).is_ok()
+        rules.check_merkle(&block, merkle_root(&ids)).is_ok()
             && rules.check_witnesses(&block, height, witness_root).is_ok()
     })
 }

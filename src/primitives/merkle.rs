@@ -25,8 +25,8 @@ impl Trees {
     }
 
     /// Adds leaves to trees that [`Trees::close`] tells apart later.
-    pub fn extend_leaves(&mut self, leaves: &[Hash256]) {
-        self.leaves.extend_from_slice(leaves);
+    pub fn extend_leaves(&mut self, leaves: impl Iterator<Item = Hash256>) {
+        self.leaves.extend(leaves);
     }
 
     /// Ends a tree of the next `leaves` that were added without a tree.
@@ -95,27 +95,25 @@ pub fn merkle_root(leaves: &[Hash256]) -> Hash256 {
     level.first().copied().unwrap_or(Hash256::ZERO)
 }
 
-/// Whether two siblings somewhere in the tree are equal, so that another list of leaves has the
-/// same root (CVE-2012-2459).
+/// Where the first of two equal siblings of a Bitcoin tree begins, and how many leaves each of them has; at the
+/// lowest level that has any, and there the first. With equal siblings another list of leaves has the same
+/// root (CVE-2012-2459). `are_equal` compares leaves by their numbers.
 ///
 /// Bitcoin Core's `ComputeMerkleRoot` compares node hashes while it climbs. Nodes are equal exactly
 /// when their leaves are, so comparing leaves finds the same trees without any hash: a pair at
 /// level k is two neighbouring runs of 2^k leaves. A run cut short by the end of the list can equal
 /// its left neighbour only through duplicates that a lower level has already found.
 #[must_use]
-pub fn has_equal_siblings(leaves: &[Hash256]) -> bool {
-    first_equal_siblings(leaves).is_some()
-}
-
-/// Where the first of two equal siblings begins, and how many leaves each of them has; at the lowest level
-/// that has any, and there the first. See [`has_equal_siblings`].
-#[must_use]
-pub fn first_equal_siblings(leaves: &[Hash256]) -> Option<(usize, usize)> {
+pub fn first_equal_siblings(
+    leaves: usize,
+    are_equal: impl Fn(usize, usize) -> bool,
+) -> Option<(usize, usize)> {
     let mut run = 1;
-    while run * 2 <= leaves.len() {
-        let mut pairs = leaves.chunks_exact(run * 2);
-        if let Some(pair) = pairs.position(|pair| pair[..run] == pair[run..]) {
-            return Some((pair * 2 * run, run));
+    while run * 2 <= leaves {
+        let is_repeated = |first: &usize| (*first..first + run).all(|at| are_equal(at, at + run));
+        let mut firsts = (0..=leaves - 2 * run).step_by(2 * run);
+        if let Some(first) = firsts.find(is_repeated) {
+            return Some((first, run));
         }
         run *= 2;
     }
@@ -125,6 +123,10 @@ pub fn first_equal_siblings(leaves: &[Hash256]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn has_equal_siblings(leaves: &[Hash256]) -> bool {
+        first_equal_siblings(leaves.len(), |a, b| leaves[a] == leaves[b]).is_some()
+    }
 
     /// Equal siblings as Core finds them, by climbing.
     fn climbing(leaves: &[Hash256]) -> bool {

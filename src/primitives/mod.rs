@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows a network, a file or a device.
 
+mod grove;
 mod hash;
 mod header;
 mod merkle;
@@ -10,9 +11,10 @@ pub mod rfc6962;
 mod target;
 mod work;
 
+pub use grove::{Grove, Leaf};
 pub use hash::{Hash256, ParseHashError, sha256d};
 pub use header::Header;
-pub use merkle::{Trees, first_equal_siblings, has_equal_siblings, merkle_root};
+pub use merkle::{Trees, first_equal_siblings, merkle_root};
 pub use messages::{HashFunction, Messages};
 pub use target::{CompactTarget, InvalidBits, Target};
 pub use work::Work;

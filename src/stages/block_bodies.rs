@@ -4,16 +4,14 @@
 //! those without witnesses, and so do all trees. The verdict on a block is that of the block alone. What is
 //! sound is packed here for the chain file, if there is one: many blocks at a time as well.
 
-use std::borrow::Cow;
 use std::cell::Cell;
-use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::bitcoin::{Block, BlockContext, BodyRules, HeaderRules, Packer, Params, Transaction};
 use crate::chain::{Candidate, HeaderRules as _};
-use crate::compute::Backend;
-use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees, merkle_root, sha256d};
+use crate::compute::{Backend, TreeShape};
+use crate::primitives::{Grove, Hash256, HashFunction, Header, Leaf, merkle_root, sha256d};
 use crate::verdict::Violation;
 
 use super::family::{JudgeBodies, JudgedBody, Known, ReadBody};
@@ -163,16 +161,16 @@ impl BodyJudge<'_> {
     /// Puts the verdict on each open body that is not sound to its place in the batch.
     fn judge_open(&self, open: &[&Open<'_>], verdicts: &mut [Result<(), Violation>]) {
         let hashed = self.digests(open.iter().copied().filter(|open| !open.on_host));
-        let mut places = hashed.places.iter();
-        let places: Vec<_> =
-            open.iter().map(|open| if open.on_host { None } else { places.next() }).collect();
+        let mut hashed = hashed.into_iter();
+        let hashed: Vec<_> =
+            open.iter().map(|open| if open.on_host { None } else { hashed.next() }).collect();
         // Nearly all are sound, so only what is not is written down.
         let judged: Vec<_> = open
             .par_iter()
-            .zip(&places)
-            .filter_map(|(open, place)| {
-                let (verdict, was_wrong) = match place {
-                    Some(place) => self.confirm(open, &hashed.of(place)),
+            .zip(&hashed)
+            .filter_map(|(open, hashed)| {
+                let (verdict, was_wrong) = match hashed {
+                    Some(digests) => self.confirm(open, digests),
                     None => (self.check(open, &self.host_digests(open), &Cell::new(false)), false),
                 };
                 (verdict.is_err() || was_wrong).then_some((open.index, verdict, was_wrong))
@@ -198,7 +196,7 @@ impl BodyJudge<'_> {
 
     /// What the backend's digests say of a block. No block is rejected on a device's word alone: then
     /// the host computes them again, and says whether the device was wrong.
-    fn confirm(&self, open: &Open<'_>, digests: &Digests<'_>) -> (Result<(), Violation>, bool) {
+    fn confirm(&self, open: &Open<'_>, digests: &Digests) -> (Result<(), Violation>, bool) {
         let by_digests = Cell::new(false);
         let verdict = self.check(open, digests, &by_digests);
         if verdict.is_ok() || !by_digests.get() {
@@ -212,12 +210,13 @@ impl BodyJudge<'_> {
     fn check(
         &self,
         open: &Open<'_>,
-        digests: &Digests<'_>,
+        digests: &Digests,
         by_digests: &Cell<bool>,
     ) -> Result<(), Violation> {
         let (rules, block) = (BodyRules::new(self.params), &open.block);
         by_digests.set(true);
-        rules.check_merkle(block, &digests.ids, digests.root).map_err(Violation::Block)?;
+        let root = digests.root.unwrap_or(Hash256::ZERO);
+        rules.check_merkle(block, root).map_err(Violation::Block)?;
         by_digests.set(false);
         rules.check_block(block)?;
         rules.check_in_context(block, open.context).map_err(Violation::Block)?;
@@ -232,7 +231,7 @@ impl BodyJudge<'_> {
 
     /// The digests of one block, without a device.
     #[expect(clippy::unused_self, reason = "the counterpart of the device's digests")]
-    fn host_digests(&self, open: &Open<'_>) -> Digests<'static> {
+    fn host_digests(&self, open: &Open<'_>) -> Digests {
         let transactions = open.block.transactions();
         let ids: Vec<_> = transactions.par_iter().map(Transaction::id).collect();
         let witness_root = open.commits.then(|| {
@@ -243,62 +242,24 @@ impl BodyJudge<'_> {
                 });
             merkle_root(&witness_ids.collect::<Vec<_>>())
         });
-        Digests { root: merkle_root(&ids), witness_root, ids: ids.into() }
+        Digests { root: (!ids.is_empty()).then(|| merkle_root(&ids)), witness_root }
     }
 
-    /// Roots and ids of many blocks, from the backend.
-    fn digests<'o, 'b: 'o>(&self, open: impl Iterator<Item = &'o Open<'b>> + Clone) -> Hashed {
-        let mut digests = Vec::new();
-        self.hash_all(open.clone(), &mut digests);
-        let mut trees = Trees::with_capacity(digests.len());
-        let mut places: Vec<_> = Vec::new();
-        let mut at = 0;
-        for open in open {
-            let place = Place::next(open, &mut at, trees.len());
-            place.push_trees(open, &digests, &mut trees);
-            places.push(place);
-        }
-        let mut roots = vec![Hash256::ZERO; trees.len()];
-        self.backend.merkle_roots(&trees, &mut roots);
-        Hashed { digests, places, roots }
-    }
-
-    /// The ids of the transactions of each block, then the witness ids of those that have other ones, where
-    /// the block commits to them.
-    fn hash_all<'o, 'b: 'o>(
+    /// The roots of many blocks, from the backend.
+    fn digests<'o, 'b: 'o>(
         &self,
-        open: impl Iterator<Item = &'o Open<'b>>,
-        hashed: &mut Vec<Hash256>,
-    ) {
-        // Copies are quickest where they fit a cache.
-        let bytes_at_once = self.backend.message_bytes_at_once();
-        let mut messages = Messages::new();
-        let mut hash = |messages: &mut Messages| {
-            let before = hashed.len();
-            hashed.resize(before + messages.len(), Hash256::ZERO);
-            let digests = &mut hashed[before..];
-            self.backend.hash_messages(HashFunction::Sha256d, messages, digests);
-            messages.clear();
-        };
-        for open in open {
-            for transaction in open.block.transactions() {
-                if transaction.has_witness() {
-                    messages.push(&transaction.stripped());
-                } else {
-                    messages.push(&[transaction.bytes()]);
-                }
-                if messages.bytes().len() >= bytes_at_once {
-                    hash(&mut messages);
-                }
-            }
-            for transaction in open.with_other_witness_ids() {
-                messages.push(&[transaction.bytes()]);
-                if messages.bytes().len() >= bytes_at_once {
-                    hash(&mut messages);
-                }
-            }
-        }
-        hash(&mut messages);
+        open: impl Iterator<Item = &'o Open<'b>> + Clone,
+    ) -> Vec<Digests> {
+        let groves: Vec<_> = open.clone().map(Open::grove).collect();
+        let mut roots = vec![Hash256::ZERO; groves.iter().map(Grove::tree_count).sum()];
+        let (function, shape) = (HashFunction::Sha256d, TreeShape::Bitcoin);
+        self.backend.hash_groves(function, shape, &groves, &mut roots);
+        let mut roots = roots.into_iter();
+        let digests = open.map(|open| Digests {
+            root: if open.block.transactions().is_empty() { None } else { roots.next() },
+            witness_root: if open.commits { roots.next() } else { None },
+        });
+        digests.collect()
     }
 }
 
@@ -315,89 +276,48 @@ struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    /// The transactions whose witness ids are not their ids, and must be known.
-    fn with_other_witness_ids(&self) -> impl Iterator<Item = &Transaction<'a>> {
-        let rest = self.block.transactions().iter().skip(1);
-        rest.filter(|transaction| self.commits && transaction.has_witness())
+    /// What is hashed: the ids of all transactions, then the witness ids of those that have other ones, where
+    /// the block commits to them; and a tree over each, where there are any.
+    fn grove(&self) -> Grove<'a> {
+        let transactions = self.block.transactions();
+        let count = u32::try_from(transactions.len()).expect("fewer than bytes of a block");
+        let mut grove = Grove::with_capacity(2 * transactions.len());
+        for transaction in transactions {
+            if transaction.has_witness() {
+                grove.push(&transaction.stripped());
+            } else {
+                grove.push(&[transaction.bytes()]);
+            }
+        }
+        if count > 0 {
+            grove.push_tree((0..count).map(Leaf::Digest));
+        }
+        if !self.commits {
+            return grove;
+        }
+        // The coinbase holds the commitment, so it cannot be in it.  (BIP141.)
+        let mut leaves = Vec::with_capacity(transactions.len());
+        leaves.push(Leaf::Zero);
+        let mut next = count;
+        for (transaction, id) in transactions.iter().zip(0..).skip(1) {
+            if transaction.has_witness() {
+                grove.push(&[transaction.bytes()]);
+                leaves.push(Leaf::Digest(next));
+                next += 1;
+            } else {
+                leaves.push(Leaf::Digest(id));
+            }
+        }
+        grove.push_tree(leaves.into_iter());
+        grove
     }
 }
 
 /// What is hashed of a body.
-#[derive(PartialEq, Eq)]
-struct Digests<'a> {
-    root: Hash256,
-    ids: Cow<'a, [Hash256]>,
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Digests {
+    /// Of the tree of ids; `None` without transactions.
+    root: Option<Hash256>,
     /// The root of the tree of witness ids, where the block commits to it.
     witness_root: Option<Hash256>,
-}
-
-/// What is hashed of many bodies.
-struct Hashed {
-    digests: Vec<Hash256>,
-    places: Vec<Place>,
-    /// Of each tree.
-    roots: Vec<Hash256>,
-}
-
-impl Hashed {
-    /// The digests of one body.
-    fn of(&self, place: &Place) -> Digests<'_> {
-        let ids = &self.digests[place.ids.clone()];
-        let mut roots = self.roots[place.first_tree..].iter();
-        let mut next_root = || *roots.next().expect("one root per tree");
-        let root = match ids {
-            [] => Hash256::ZERO,
-            [only] => *only,
-            _ => next_root(),
-        };
-        let witness_root = place.commits.then(&mut next_root);
-        Digests { root, witness_root, ids: ids.into() }
-    }
-}
-
-/// Where the digests of a body stand among those of the batch.
-struct Place {
-    ids: Range<usize>,
-    /// The witness ids that are not ids.
-    witness_ids: Range<usize>,
-    commits: bool,
-    /// Of its trees.
-    first_tree: usize,
-}
-
-impl Place {
-    /// The next body's place, from `at` on.
-    fn next(open: &Open<'_>, at: &mut usize, first_tree: usize) -> Self {
-        let mut next = |count: usize| {
-            let start = *at;
-            *at += count;
-            start..*at
-        };
-        let ids = next(open.block.transactions().len());
-        let witness_ids =
-            if open.commits { next(open.with_other_witness_ids().count()) } else { 0..0 };
-        Self { ids, witness_ids, commits: open.commits, first_tree }
-    }
-
-    /// Adds the tree of the ids, unless there is one at most, and that of the witness ids where it is
-    /// needed.
-    fn push_trees(&self, open: &Open<'_>, digests: &[Hash256], trees: &mut Trees) {
-        let ids = &digests[self.ids.clone()];
-        if ids.len() > 1 {
-            trees.push(ids);
-        }
-        if !self.commits {
-            return;
-        }
-        let mut witness_ids = digests[self.witness_ids.clone()].iter();
-        let leaves = open.block.transactions().iter().zip(ids).enumerate();
-        let leaves = leaves.map(|(index, (transaction, id))| match index {
-            // The coinbase holds the commitment, so it cannot be in it.  (BIP141.)
-            0 => Hash256::ZERO,
-            _ if transaction.has_witness() => *witness_ids.next().expect("one for each"),
-            _ => *id,
-        });
-        let leaves: Vec<_> = leaves.collect();
-        trees.push(&leaves);
-    }
 }

@@ -13,9 +13,9 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use rayon::prelude::*;
 
-use crate::compute::Backend;
+use crate::compute::{Backend, TreeShape};
 use crate::ledger::{Block, BodyRules, MAGIC, Params, Signature, Transaction};
-use crate::primitives::{Hash256, HashFunction, Messages, Trees, rfc6962, sha256d};
+use crate::primitives::{Grove, Hash256, HashFunction, Leaf, Messages, rfc6962, sha256d};
 use crate::signature::{InvalidSignature, KeptItem, PublicKey, verify_batch_kept};
 use crate::verdict::Violation;
 
@@ -172,44 +172,16 @@ impl BodyJudge<'_> {
 
     /// Roots of many blocks, from the backend.
     fn roots(&self, open: &[Open<'_>]) -> Vec<Hash256> {
-        let leaves = || open.iter().flat_map(|open| open.block.leaves().iter().copied());
-        let sizes = open.iter().map(|open| open.block.leaves().len());
-        let mut trees = Trees::with_capacity(sizes.clone().sum());
-        self.hash_leaves(leaves(), |digests| trees.extend_leaves(digests));
-        sizes.clone().filter(|size| *size > 0).for_each(|size| trees.close(size));
-        let mut roots = vec![Hash256::ZERO; trees.len()];
-        self.backend.rfc6962_roots(&trees, &mut roots);
-        drop(trees);
+        let groves: Vec<_> = open.iter().map(|open| grove(&open.block)).collect();
+        let mut roots = vec![Hash256::ZERO; groves.iter().map(Grove::tree_count).sum()];
+        let (function, shape) = (HashFunction::Sha256, TreeShape::Rfc6962);
+        self.backend.hash_groves(function, shape, &groves, &mut roots);
         let mut roots = roots.into_iter();
-        let roots = sizes.map(|size| match size {
+        let roots = groves.iter().map(|grove| match grove.tree_count() {
             0 => rfc6962::root(&[]),
             _ => roots.next().expect("one root per tree"),
         });
         roots.collect()
-    }
-
-    /// The digests of all leaves, a stretch of them at a time, so that their copies stay small.
-    fn hash_leaves<'b>(
-        &self,
-        leaves: impl Iterator<Item = &'b [u8]>,
-        mut take: impl FnMut(&[Hash256]),
-    ) {
-        let bytes_at_once = self.backend.message_bytes_at_once();
-        let mut digests = Vec::new();
-        let mut messages = Messages::new();
-        let mut hash = |messages: &mut Messages| {
-            digests.resize(messages.len(), Hash256::ZERO);
-            self.backend.hash_messages(HashFunction::Sha256, messages, &mut digests);
-            take(&digests);
-            messages.clear();
-        };
-        for leaf in leaves {
-            messages.push(&[&rfc6962::LEAF, leaf]);
-            if messages.bytes().len() >= bytes_at_once {
-                hash(&mut messages);
-            }
-        }
-        hash(&mut messages);
     }
 
     /// What stands before a transaction in its signed bytes.
@@ -298,6 +270,16 @@ struct Open<'a> {
     index: usize,
     task: Task<()>,
     block: Block<'a>,
+}
+
+/// What is hashed of a block: its leaves, and the tree over them if there are any.
+fn grove<'a>(block: &Block<'a>) -> Grove<'a> {
+    let mut grove = Grove::with_capacity(2 * block.leaves().len());
+    block.leaves().iter().for_each(|leaf| grove.push(&[&rfc6962::LEAF, leaf]));
+    if block.count() > 0 {
+        grove.push_tree((0..block.count()).map(Leaf::Digest));
+    }
+    grove
 }
 
 /// A signature to judge.

@@ -13,25 +13,28 @@ use blockmill::compute::{
 use blockmill::compute::{
     HIT_LIST_CAPACITY, Hits, SEARCH_GROUP, SEARCHES_AT_ONCE, SearchDispatch, SearchResult,
 };
-use blockmill::primitives::{Hash256, HashFunction};
+use blockmill::primitives::{Grove, Hash256, HashFunction};
 #[cfg(feature = "mine")]
 use blockmill::primitives::{Header, Target};
 
 #[cfg(feature = "mine")]
 use super::search_faults::SearchFault;
+use super::trees::Shape;
 
 /// The jobs with known answers that the guard adds to each dispatch of digests.
 pub const KNOWN: usize = 8;
 
-/// The calls of a self-test: one for each kernel, and another for the other function of messages.
-pub const SELF_TEST_CALLS: usize = if cfg!(feature = "mine") { 6 } else { 5 };
+/// The calls of a self-test: one for each kernel, another for the other function of messages, and two for
+/// groves.
+pub const SELF_TEST_CALLS: usize = if cfg!(feature = "mine") { 8 } else { 7 };
 
-/// The smallest dispatches that hold the self-test, so that little work needs several of them.
+/// The smallest dispatches that hold the self-test, and blocks of the ledger fixture, so that little work
+/// needs several of them.
 pub const LIMITS: DispatchLimits = DispatchLimits {
     headers: 1031,
     leaves: 288,
     messages: 134,
-    message_bytes: 12_000,
+    message_bytes: 40_000,
     longest_message: 1000,
     nonces: 1024,
 };
@@ -88,10 +91,7 @@ fn honest(work: &Work<'_>) -> Result<Vec<Hash256>, DeviceError> {
         }
         Work::Trees(shape, trees) => {
             at_most(trees.iter().map(|leaves| leaves.len()).sum(), LIMITS.leaves)?;
-            let shape = match shape {
-                TreeShape::Bitcoin => super::trees::Shape::Bitcoin,
-                TreeShape::Rfc6962 => super::trees::Shape::Rfc6962,
-            };
+            let shape = Shape::of(*shape);
             trees.iter().map(|leaves| shape.root(leaves)).collect()
         }
         Work::Messages(function, messages) => {
@@ -99,6 +99,17 @@ fn honest(work: &Work<'_>) -> Result<Vec<Hash256>, DeviceError> {
             at_most(messages.iter().map(|one| one.len()).sum(), LIMITS.message_bytes)?;
             messages.iter().try_for_each(|one| at_most(one.len(), LIMITS.longest_message))?;
             messages.iter().map(|one| super::oracle::digest(*function, one)).collect()
+        }
+        Work::Groves(function, shape, groves) => {
+            let each = || groves.iter().copied();
+            at_most(each().map(Grove::message_count).sum(), LIMITS.messages)?;
+            at_most(each().map(Grove::leaf_count).sum(), LIMITS.leaves)?;
+            at_most(each().map(Grove::message_bytes).sum(), LIMITS.message_bytes)?;
+            for message in groves.iter().flat_map(|grove| grove.messages()) {
+                at_most(message.concat().len(), LIMITS.longest_message)?;
+            }
+            let shape = Shape::of(*shape);
+            groves.iter().flat_map(|grove| super::groves::roots(*function, shape, grove)).collect()
         }
     })
 }
@@ -227,8 +238,8 @@ impl Fault {
 
 /// A call that reached an armed device.
 pub struct Dispatch {
-    /// The bytes of each header, of each tree's leaves or of each message; of both headers of a
-    /// search.
+    /// The bytes of each header, of each tree's leaves or of each message, one for each result; of both
+    /// headers of a search.
     pub jobs: Vec<Vec<u8>>,
     /// What was in the result buffer beforehand.
     pub noise: Vec<u8>,
@@ -284,6 +295,8 @@ enum Kind {
     Rfc6962,
     Sha256,
     Sha256d,
+    BitcoinGrove,
+    Rfc6962Grove,
 }
 
 /// The kind of work, and the bytes of each job.
@@ -306,6 +319,15 @@ fn kind_and_jobs(work: &Work<'_>) -> (Kind, Vec<Vec<u8>>) {
             };
             (kind, messages.iter().map(|message| message.to_vec()).collect())
         }
+        Work::Groves(function, shape, groves) => {
+            let kind = match shape {
+                TreeShape::Bitcoin => Kind::BitcoinGrove,
+                TreeShape::Rfc6962 => Kind::Rfc6962Grove,
+            };
+            let trees = groves.iter().flat_map(|grove| super::groves::trees(*function, grove));
+            let jobs = trees.map(|leaves| bytes_of(&leaves));
+            (kind, jobs.collect())
+        }
     }
 }
 
@@ -315,7 +337,7 @@ pub struct Faulty {
     fault: Fault,
     log: Arc<Log>,
     /// The last right digests of each [`Kind`].
-    last: [Vec<Hash256>; 5],
+    last: [Vec<Hash256>; 7],
     hashing: Hashing,
     #[cfg(feature = "mine")]
     last_result: SearchResult,

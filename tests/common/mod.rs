@@ -10,6 +10,7 @@ pub mod blocks;
 pub mod chain;
 pub mod chain_file;
 pub mod faulty;
+pub mod groves;
 pub mod judge;
 pub mod ledger;
 pub mod messages;

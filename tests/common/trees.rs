@@ -1,6 +1,6 @@
 //! The two kinds of Merkle trees, for tests that hold the same of both.
 
-use blockmill::compute::Backend;
+use blockmill::compute::{Backend, TreeShape};
 use blockmill::primitives::{Hash256, Trees};
 
 use super::oracle;
@@ -14,6 +14,22 @@ pub enum Shape {
 
 impl Shape {
     pub const ALL: [Self; 2] = [Self::Bitcoin, Self::Rfc6962];
+
+    /// The same, as devices name it.
+    pub fn of(shape: TreeShape) -> Self {
+        match shape {
+            TreeShape::Bitcoin => Self::Bitcoin,
+            TreeShape::Rfc6962 => Self::Rfc6962,
+        }
+    }
+
+    /// And back.
+    pub fn tree_shape(self) -> TreeShape {
+        match self {
+            Self::Bitcoin => TreeShape::Bitcoin,
+            Self::Rfc6962 => TreeShape::Rfc6962,
+        }
+    }
 
     /// The right root.
     pub fn root(self, leaves: &[Hash256]) -> Hash256 {

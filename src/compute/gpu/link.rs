@@ -125,7 +125,7 @@ impl<'a> Gathered<'a> {
 }
 
 impl Source<'_> {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Noise(_, len) => *len,

@@ -22,7 +22,7 @@ pub(super) const NODE_BYTES_PER_LEAF: usize =
     size_of::<Hash256>() * (8 + INNER_NODES_PER_8_LEAVES + 8) / 8;
 
 /// The indices of two nodes and of their parent, as `merkle.wgsl` has them.
-type Pair = [u32; 3];
+pub(super) type Pair = [u32; 3];
 
 /// The kernel that hashes a level of Merkle trees of one shape.
 pub(super) struct MerkleKernel {
@@ -39,6 +39,26 @@ impl MerkleKernel {
         Ok(Self { shape, pipeline: link.pipeline("merkle", &kernels.merkle(shape))? })
     }
 
+    /// The passes that hash all levels of a plan, one after the other.
+    pub(super) fn passes(
+        &self,
+        link: &Link,
+        (pairs_buffer, levels): (&wgpu::Buffer, &[Range<usize>]),
+        (nodes_buffer, node_bytes): (&wgpu::Buffer, usize),
+    ) -> Vec<Pass<'_>> {
+        let pass = |level: &Range<usize>| {
+            let pairs = part(pairs_buffer, level.start, level.len());
+            let nodes = part(nodes_buffer, 0, node_bytes);
+            let count = super::count_u32(level.len() / size_of::<Pair>());
+            Pass {
+                pipeline: &self.pipeline,
+                bindings: link.bind(&self.pipeline, [pairs, nodes]),
+                groups: [count.div_ceil(HASH_GROUP), 1],
+            }
+        };
+        levels.iter().map(pass).collect()
+    }
+
     /// `None` if there is nothing to hash, as all trees are single leaves.
     pub(super) fn start(
         &self,
@@ -51,23 +71,13 @@ impl MerkleKernel {
         if plan.levels.is_empty() {
             return Ok(None);
         }
-        let (pairs, ranges) = plan.pairs();
+        let (pairs, levels) = plan.pairs();
         let pair_bytes: &[u8] = bytemuck::cast_slice(&pairs);
         let node_bytes = plan.nodes * size_of::<Hash256>();
         let pairs_buffer = link.reserve(&mut slot.input, pair_bytes.len())?;
         let nodes_buffer = link.reserve(&mut slot.output, node_bytes)?;
 
-        let pass = |range: &Range<usize>| {
-            let pairs = part(pairs_buffer, range.start, range.len());
-            let nodes = part(nodes_buffer, 0, node_bytes);
-            let count = super::count_u32(range.len() / size_of::<Pair>());
-            Pass {
-                pipeline: &self.pipeline,
-                bindings: link.bind(&self.pipeline, [pairs, nodes]),
-                groups: [count.div_ceil(HASH_GROUP), 1],
-            }
-        };
-        let passes: Vec<_> = ranges.iter().map(pass).collect();
+        let passes = self.passes(link, (pairs_buffer, &levels), (nodes_buffer, node_bytes));
         let sizes = trees.iter().map(|leaves| size_of_val(*leaves));
         let write = |which: Range<usize>, sink: &mut Sink<'_>| {
             trees[which].iter().for_each(|leaves| sink.put(bytemuck::cast_slice(leaves)));
@@ -85,50 +95,69 @@ impl MerkleKernel {
     }
 }
 
-/// Which nodes each level hashes. Nodes lie in one array: all leaves, then all roots, then the
+/// Which nodes each level hashes. Nodes lie in one array: what leaves are among, then all roots, then the
 /// other inner nodes.
-struct Plan {
+pub(super) struct Plan {
     shape: TreeShape,
     /// From the leaves up; level `k` of every tree is hashed in one dispatch.
-    levels: Vec<Vec<Pair>>,
+    pub(super) levels: Vec<Vec<Pair>>,
     /// The number of leaves, and of all nodes.
-    leaves: usize,
-    nodes: usize,
+    pub(super) leaves: usize,
+    pub(super) nodes: usize,
 }
 
 impl Plan {
     fn new(shape: TreeShape, trees: &[&[Hash256]]) -> Self {
-        let roots_at = trees.iter().map(|leaves| leaves.len()).sum();
-        let nodes = roots_at + trees.len();
-        let mut plan = Self { shape, levels: Vec::new(), leaves: roots_at, nodes };
-        let mut leaf = 0;
+        let leaves = trees.iter().map(|leaves| leaves.len()).sum();
+        let mut plan = Self::empty(shape, leaves, trees.len());
+        let mut first = 0;
         for (index, leaves) in trees.iter().enumerate() {
-            plan.add(Level::of_leaves(leaf, leaves.len()), roots_at + index);
-            leaf += leaves.len();
+            plan.add(leaves.len(), |leaf| first + leaf, index);
+            first += leaves.len();
         }
         plan
     }
 
-    /// Adds the tree above `level`, whose root is to be the node `root`.
-    fn add(&mut self, mut level: Level, root: usize) {
-        let mut height = 0;
-        while level.count > 1 {
-            let first = if level.count == 2 { root } else { self.nodes };
-            let (pairs, above) = level.pairs(self.shape, first);
-            if level.count > 2 {
-                self.nodes += pairs.len();
-            }
+    /// One without trees, for so many of them, whose leaves are among the first nodes.
+    pub(super) const fn empty(shape: TreeShape, leaves: usize, trees: usize) -> Self {
+        Self { shape, levels: Vec::new(), leaves, nodes: leaves + trees }
+    }
+
+    /// Adds the tree with this number over some leaves, whose nodes `leaf` tells.
+    pub(super) fn add(&mut self, leaves: usize, leaf: impl Fn(usize) -> usize, tree: usize) {
+        let (mut count, mut height) = (leaves, 0);
+        // The nodes of a level are neighbours, but for the last, which may have risen from below.
+        let (mut first, mut last) = (0, 0);
+        while count > 1 {
+            let node = |place: usize| match height {
+                0 => leaf(place),
+                _ if place + 1 == count => last,
+                _ => first + place,
+            };
+            let rises = self.shape == TreeShape::Rfc6962 && !count.is_multiple_of(2);
+            let hashed = if rises { count / 2 } else { count.div_ceil(2) };
+            let parents = if count == 2 { self.leaves + tree } else { self.nodes };
+            let pair = |parent: usize| {
+                let left = 2 * parent;
+                // One of Bitcoin's odd last nodes is its own sibling.
+                let right = (left + 1).min(count - 1);
+                [node(left), node(right), parents + parent].map(super::count_u32)
+            };
             if self.levels.len() == height {
                 self.levels.push(Vec::new());
             }
-            self.levels[height].extend(pairs);
-            (level, height) = (above, height + 1);
+            self.levels[height].extend((0..hashed).map(pair));
+            if count > 2 {
+                self.nodes += hashed;
+            }
+            last = if rises { node(count - 1) } else { parents + hashed - 1 };
+            (first, count, height) = (parents, count.div_ceil(2), height + 1);
         }
     }
 
     /// All pairs as words, and the bytes at which each level lies: aligned, so that a kernel can be
     /// bound to one level and take the number of pairs from the binding's size.
-    fn pairs(&self) -> (Vec<u32>, Vec<Range<usize>>) {
+    pub(super) fn pairs(&self) -> (Vec<u32>, Vec<Range<usize>>) {
         let mut words: Vec<u32> = Vec::new();
         let mut ranges = Vec::new();
         for level in &self.levels {
@@ -138,39 +167,6 @@ impl Plan {
             words.resize(words.len().next_multiple_of(BINDING_ALIGNMENT / size_of::<u32>()), 0);
         }
         (words, ranges)
-    }
-}
-
-/// The nodes of one level of one tree: neighbours, but for the last, which may have risen from below.
-#[derive(Clone, Copy)]
-struct Level {
-    first: usize,
-    count: usize,
-    last: usize,
-}
-
-impl Level {
-    fn of_leaves(first: usize, count: usize) -> Self {
-        Self { first, count, last: first + count - 1 }
-    }
-
-    fn node(self, place: usize) -> usize {
-        if place + 1 == self.count { self.last } else { self.first + place }
-    }
-
-    /// What is hashed to nodes from `first` on, and the level above.
-    fn pairs(self, shape: TreeShape, first: usize) -> (Vec<Pair>, Self) {
-        let rises = shape == TreeShape::Rfc6962 && !self.count.is_multiple_of(2);
-        let hashed = if rises { self.count / 2 } else { self.count.div_ceil(2) };
-        let pair = |parent: usize| {
-            let left = 2 * parent;
-            // One of Bitcoin's odd last nodes is its own sibling.
-            let right = (left + 1).min(self.count - 1);
-            [self.node(left), self.node(right), first + parent].map(super::count_u32)
-        };
-        let last = if rises { self.last } else { first + hashed - 1 };
-        let above = Self { first, count: self.count.div_ceil(2), last };
-        ((0..hashed).map(pair).collect(), above)
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod adapter;
 mod emit;
+mod groves;
 mod headers;
 mod kernels;
 mod link;
@@ -24,7 +25,7 @@ mod stamps;
 
 use std::collections::VecDeque;
 
-use crate::primitives::{Hash256, Header};
+use crate::primitives::{Grove, Hash256, Header};
 
 use super::{
     Device, DeviceError, DeviceInfo, DeviceTimes, DeviceType, DispatchLimits, HASHES_AT_ONCE,
@@ -36,6 +37,7 @@ use super::{SEARCH_GROUP, SearchDispatch, SearchResult};
 pub use adapter::{Adapter, AdapterLimits, adapters};
 pub use kernels::Kernels;
 
+use groves::{GroveKernels, Layout};
 use headers::HeaderKernel;
 use kernels::HASH_GROUP;
 use link::{Link, Submitted};
@@ -82,6 +84,12 @@ const _: () = {
     let once = 64;
     let messages_up = (once + MESSAGES_MAX * message_up + MESSAGE_BYTES_MAX).next_power_of_two();
     assert!(HASHES_AT_ONCE * (messages_up + MESSAGES_MAX * id) <= STAGING_BYTES_MAX);
+    // Of groves, the messages and the levels go up together, with a hash of zeros.
+    let levels_up = LEAVES_MAX * (id / 2 + 2 * 12);
+    let once = once + id;
+    let groves_up = once + MESSAGES_MAX * message_up + MESSAGE_BYTES_MAX + levels_up;
+    let results = MESSAGES_MAX * id + LEAVES_MAX * id / 2 + id;
+    assert!(HASHES_AT_ONCE * (groves_up.next_power_of_two() + results) <= STAGING_BYTES_MAX);
 };
 
 /// The most nonces of one dispatch: what the fastest devices of a kind can be expected to try in
@@ -127,6 +135,8 @@ struct UnderWay {
     count: usize,
     /// Digests that are known without hashing, each with its place: the root of a single leaf is the leaf.
     known: Vec<(usize, Hash256)>,
+    /// Where the results of groves lie in what comes back.
+    layout: Option<Layout>,
 }
 
 impl Session {
@@ -155,7 +165,7 @@ impl Session {
             return Err(DeviceError::Refused(why));
         };
         let (link, place) = (&self.link, &mut slot);
-        let mut known = Vec::new();
+        let (mut known, mut layout) = (Vec::new(), None);
         let submitted = match *work {
             _ if work.is_empty() => None,
             Work::Headers(headers) => {
@@ -179,22 +189,45 @@ impl Session {
                 let kernel = ready(&mut self.messages, || MessageKernel::new(link, kernels))?;
                 Some(kernel.start(link, place, function, messages, noise)?)
             }
+            Work::Groves(function, shape, groves) => {
+                let merkle = match shape {
+                    TreeShape::Bitcoin => &mut self.merkle,
+                    TreeShape::Rfc6962 => &mut self.rfc6962,
+                };
+                let messages = ready(&mut self.messages, || MessageKernel::new(link, kernels))?;
+                let merkle = ready(merkle, || MerkleKernel::new(link, kernels, shape))?;
+                let both = GroveKernels { messages, merkle };
+                let started = both.start(link, place, (function, shape), groves, noise)?;
+                layout = Some(started.1);
+                started.0
+            }
         };
-        self.under_way.push_back(UnderWay { slot, submitted, count: work.len(), known });
+        let count = work.len();
+        self.under_way.push_back(UnderWay { slot, submitted, count, known, layout });
         Ok(())
     }
 
     fn finish(&mut self, digests: &mut [Hash256]) -> Result<(), DeviceError> {
-        let Some(UnderWay { mut slot, submitted, count, known }) = self.under_way.pop_front()
-        else {
+        let Some(under_way) = self.under_way.pop_front() else {
             return Err(DeviceError::Refused("nothing is hashed".into()));
         };
+        let UnderWay { mut slot, submitted, count, known, layout } = under_way;
         if digests.len() != count {
             return Err(DeviceError::Refused("not one place for each digest".into()));
         }
         if let Some(submitted) = submitted {
-            let bytes = bytemuck::cast_slice_mut(digests);
-            self.link.collect(&mut slot.staging, submitted, bytes)?;
+            let collect = |to: &mut [Hash256]| {
+                let bytes = bytemuck::cast_slice_mut(to);
+                self.link.collect(&mut slot.staging, submitted, bytes)
+            };
+            match layout {
+                None => collect(digests)?,
+                Some(layout) => {
+                    let mut fetched = vec![Hash256::ZERO; layout.fetched_count()];
+                    collect(&mut fetched)?;
+                    layout.place(&fetched, digests);
+                }
+            }
         }
         for (place, digest) in known {
             digests[place] = digest;
@@ -248,6 +281,21 @@ impl Gpu {
                 at_most("messages", messages.len(), self.limits.messages)?;
                 at_most("bytes", lens.clone().sum(), self.limits.message_bytes)?;
                 let longest = lens.max().unwrap_or(0);
+                at_most("bytes of one message", longest, self.limits.longest_message)
+            }
+            Work::Groves(_, _, groves) => {
+                let messages = groves.iter().flat_map(|grove| grove.messages());
+                let lens = messages.map(|parts| parts.iter().map(|part| part.len()).sum());
+                let longest = lens.max().unwrap_or(0);
+                let groves = || groves.iter().copied();
+                let messages = groves().map(Grove::message_count).sum();
+                if messages == 0 && !work.is_empty() {
+                    return Err(DeviceError::Refused("trees over no messages".into()));
+                }
+                at_most("messages", messages, self.limits.messages)?;
+                at_most("leaves", groves().map(Grove::leaf_count).sum(), self.limits.leaves)?;
+                let bytes = groves().map(Grove::message_bytes).sum();
+                at_most("bytes", bytes, self.limits.message_bytes)?;
                 at_most("bytes of one message", longest, self.limits.longest_message)
             }
         }
@@ -385,11 +433,12 @@ fn dispatch_limits(adapter: &Adapter) -> Result<DispatchLimits, DeviceError> {
     let buffer = usize::try_from(buffer / 2).unwrap_or(usize::MAX);
     let threads = u64::from(limits.groups_per_dimension_max) * u64::from(HASH_GROUP);
     let threads = usize::try_from(threads).unwrap_or(usize::MAX);
-    let messages = MESSAGES_MAX.min(buffer / size_of::<Hash256>()).min(threads);
+    // One less than there is room for, as there is a hash of zeros among the nodes of groves.
+    let messages = MESSAGES_MAX.min(buffer / size_of::<Hash256>() - 1).min(threads);
     let message_bytes = MESSAGE_BYTES_MAX.min(buffer - messages * PACKING_BYTES_MAX);
     Ok(DispatchLimits {
         headers: HEADERS_MAX.min(buffer / Header::LEN).min(threads),
-        leaves: LEAVES_MAX.min(buffer / NODE_BYTES_PER_LEAF).min(threads),
+        leaves: LEAVES_MAX.min(buffer / NODE_BYTES_PER_LEAF - 1).min(threads),
         messages,
         message_bytes,
         longest_message: LONGEST_MESSAGE.min(message_bytes),

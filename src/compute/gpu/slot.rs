@@ -9,6 +9,8 @@ use super::link::{Grown, Staging};
 pub(super) struct Slot {
     /// Headers, words of messages, or pairs of nodes.
     pub(super) input: Grown,
+    /// Pairs of nodes beside words of messages.
+    pub(super) pairs: Grown,
     /// Where each message lies.
     pub(super) places: Grown,
     /// Which hash function.
@@ -23,6 +25,7 @@ impl Slot {
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
         Self {
             input: Grown::new("input", storage),
+            pairs: Grown::new("pairs", storage),
             places: Grown::new("places", storage),
             function: Grown::new("function", BufferUsages::UNIFORM | BufferUsages::COPY_DST),
             output: Grown::new("output", storage | BufferUsages::COPY_SRC),

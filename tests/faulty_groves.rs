@@ -1,0 +1,111 @@
+//! The guard against devices that hash messages and the trees over them wrongly.
+
+mod common;
+
+use blockmill::compute::{Backend, CrossCheck, Guarded};
+use blockmill::primitives::{Grove, HashFunction};
+
+use common::faulty::{Fault, KNOWN, LIMITS, assert_caught, flip, guarded};
+use common::groves::{KINDS, by, bytes, grove, right, roots, trees};
+use common::trees::Shape;
+
+type Kind = (HashFunction, Shape);
+
+fn assert_right(backend: &Guarded, (function, shape): Kind, groves: &[Grove<'_>], what: &str) {
+    let found = by(backend, function, shape, groves);
+    assert!(found == right(function, shape, groves), "{what}: {} groves", groves.len());
+}
+
+#[test]
+fn wholesale_faults_are_caught_in_the_first_dispatch() {
+    let bytes = bytes(3000);
+    let few = [grove(&bytes, 1, 200)];
+    // Of several sizes, empty ones among them, in two dispatches.
+    let many: Vec<_> = (0..40).map(|index| grove(&bytes[10 * index..], index % 7, 200)).collect();
+    for kind in KINDS {
+        for groves in [&few[..], &many] {
+            for fault in Fault::WHOLESALE {
+                let what = format!("{fault:?}, {kind:?}");
+                let (backend, log) = guarded(fault, CrossCheck::OFF);
+                assert_right(&backend, kind, groves, &what);
+                assert_eq!(backend.tally().fallbacks, 0);
+                log.arm();
+                assert_right(&backend, kind, groves, &what);
+                assert_caught(&backend, &log, &what);
+                // Off is off.
+                assert_right(&backend, kind, groves, &what);
+                assert_caught(&backend, &log, &what);
+            }
+        }
+    }
+}
+
+/// Every root is held to the CPU's.
+#[test]
+fn cross_check_catches_a_single_wrong_root() {
+    let bytes = bytes(3000);
+    let groves: Vec<_> = (0..60).map(|index| grove(&bytes[10 * index..], 5, 90)).collect();
+    let share = CrossCheck::percent(100.0).expect("a share");
+    for (function, shape) in KINDS {
+        for (index, tree) in [(0, 1), (7, 0), (13, 1), (19, 0)] {
+            let leaves = &trees(function, &groves[index])[tree];
+            let job = leaves.iter().flat_map(|leaf| *leaf.as_bytes()).collect();
+            let mut digest = roots(function, shape, &groves[index])[tree];
+            flip(&mut digest, 3, 17);
+            let (backend, log) = guarded(Fault::Answer { job, digest }, share);
+            log.arm();
+            let what = format!("tree {tree} of grove {index}");
+            assert_right(&backend, (function, shape), &groves, &what);
+            assert_eq!((backend.tally().mismatches, log.lies()), (1, 1), "{what}");
+        }
+        let (backend, log) = guarded(Fault::None, share);
+        log.arm();
+        assert_right(&backend, (function, shape), &groves, "honest");
+        let tally = backend.tally();
+        assert_eq!((tally.cross_checked, tally.mismatches, tally.off), (2 * 60, 0, None));
+        assert!(log.calls() > 1, "several dispatches");
+    }
+}
+
+/// Groves that no dispatch takes stand among others, whose order is kept.
+#[test]
+fn a_grove_too_large_for_the_device_is_no_fault() {
+    let bytes = bytes(60_000);
+    let most = LIMITS.longest_message;
+    let mut long = Grove::with_capacity(2);
+    long.push(&[&bytes[..7], &bytes[7..=most]]);
+    long.push(&[b"short"]);
+    let full = |count| grove(&bytes, count, 20);
+    // Too many messages, too many leaves and too many bytes.
+    let large = [full(LIMITS.messages + 1), grove(&bytes, 130, most)];
+    for kind in KINDS {
+        let groves = [full(3), long.clone(), full(1), large[0].clone(), large[1].clone(), full(9)];
+        let (backend, log) = guarded(Fault::None, CrossCheck::OFF);
+        log.arm();
+        assert_right(&backend, kind, &groves, "large ones");
+        let tally = backend.tally();
+        assert_eq!((tally.fallbacks, tally.mismatches, tally.off), (0, 0, None));
+        assert_eq!(log.calls(), 1, "the others fit one dispatch");
+        let asked = log.take_dispatches().remove(0).jobs;
+        // Two roots of what is wanted, and one of each known answer.
+        assert_eq!(asked.len(), 3 * 2 + KNOWN);
+    }
+}
+
+/// However groves are cut into dispatches, none exceeds what the device takes: it would refuse.
+#[test]
+fn dispatches_keep_within_every_limit() {
+    let bytes = bytes(3000);
+    for (messages, longest) in [(1, 0), (2, 3), (20, 10), (3, 900), (0, 0)] {
+        let groves: Vec<_> =
+            (0..300).map(|index| grove(&bytes[index..], messages, longest)).collect();
+        for kind in KINDS {
+            let (backend, log) = guarded(Fault::None, CrossCheck::OFF);
+            log.arm();
+            assert_right(&backend, kind, &groves, "many");
+            let tally = backend.tally();
+            assert_eq!((tally.fallbacks, tally.off), (0, None), "{messages} of {longest}");
+            assert_eq!(log.calls() == 0, messages == 0, "{messages} of {longest}");
+        }
+    }
+}
