@@ -56,6 +56,9 @@ pub struct Transaction<'a> {
     witnesses_at: u32,
     /// Whether it is a coinbase.
     is_coinbase: bool,
+    /// The first bytes of what the id is the digest of, behind the version, if there are eight: kept because
+    /// transactions are told apart when their bytes are no longer at hand.
+    opening: u64,
 }
 
 /// An input.
@@ -262,13 +265,22 @@ impl<'a> Transaction<'a> {
             // No block that is read has 2^32 bytes.
             u32::try_from(at - start).map_err(|_| Reader::fault_at(start, Fault::TooLarge))
         };
+        let (inputs_at, witnesses_at) = (offset(inputs_at)?, offset(witnesses_at)?);
+        let opening = bytes[inputs_at as usize..witnesses_at as usize].first_chunk();
         Ok(Self {
             bytes,
-            inputs_at: offset(inputs_at)?,
+            inputs_at,
             outputs_at: offset(outputs_at)?,
-            witnesses_at: offset(witnesses_at)?,
+            witnesses_at,
             is_coinbase,
+            opening: opening.map_or(0, |bytes| u64::from_le_bytes(*bytes)),
         })
+    }
+
+    /// Whether another one has the same id: that is so where all but the witnesses are equal.
+    #[must_use]
+    pub fn has_id_of(&self, other: &Self) -> bool {
+        self.opening == other.opening && self.stripped() == other.stripped()
     }
 
     /// All bytes, those of witnesses included.

@@ -105,10 +105,8 @@ impl<'a> BodyRules<'a> {
         if root != found {
             return Err(BlockViolation::MerkleRoot { computed: root, found });
         }
-        // Ids are equal where transactions without their witnesses are.
         let transactions = block.transactions();
-        let have_one_id =
-            |a: usize, b: usize| transactions[a].stripped() == transactions[b].stripped();
+        let have_one_id = |a: usize, b: usize| transactions[a].has_id_of(&transactions[b]);
         match first_equal_siblings(transactions.len(), have_one_id) {
             None => Ok(()),
             Some((earlier, count)) => Err(BlockViolation::RepeatedTransactions {

@@ -1,6 +1,6 @@
 //! The contract between the pipeline and whatever does the hashing.
 
-use crate::primitives::{Grove, Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::{Groves, Hash256, HashFunction, Header, Messages, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
@@ -78,7 +78,7 @@ pub trait Backend: Send + Sync {
         &self,
         function: HashFunction,
         shape: TreeShape,
-        groves: &[Grove<'_>],
+        groves: &dyn Groves<'_>,
         roots: &mut [Hash256],
     ) {
         groves::in_two_steps(self, function, shape, groves, roots);

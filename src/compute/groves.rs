@@ -1,6 +1,6 @@
 //! Groves in two steps: all digests, then all roots.
 
-use crate::primitives::{Grove, Hash256, HashFunction, Leaf, Messages, Trees};
+use crate::primitives::{Grove, GroveSink, Groves, Hash256, HashFunction, Leaf, Messages, Trees};
 
 use super::{Backend, TreeShape, cpu};
 
@@ -9,55 +9,103 @@ pub(super) fn in_two_steps<B: Backend + ?Sized>(
     backend: &B,
     function: HashFunction,
     shape: TreeShape,
-    groves: &[Grove<'_>],
+    groves: &dyn Groves<'_>,
     roots: &mut [Hash256],
 ) {
-    let mut digests = vec![Hash256::ZERO; groves.iter().map(Grove::message_count).sum()];
-    hash_messages(backend, function, groves, &mut digests);
-    let mut trees = Trees::with_capacity(groves.iter().map(Grove::leaf_count).sum());
-    let mut rest = &digests[..];
-    for grove in groves {
-        for leaves in grove.trees() {
-            trees.extend_leaves(leaves.iter().map(|leaf| hash_of(*leaf, rest)));
-            trees.close(leaves.len());
-        }
-        rest = &rest[grove.message_count()..];
-    }
-    match shape {
-        TreeShape::Bitcoin => backend.merkle_roots(&trees, roots),
-        TreeShape::Rfc6962 => backend.rfc6962_roots(&trees, roots),
-    }
-}
-
-/// The digests of all messages, a stretch of them at a time, so that their copies stay small.
-fn hash_messages<B: Backend + ?Sized>(
-    backend: &B,
-    function: HashFunction,
-    groves: &[Grove<'_>],
-    mut digests: &mut [Hash256],
-) {
-    let bytes_at_once = backend.message_bytes_at_once();
-    let mut messages = Messages::new();
-    let mut hash = |messages: &mut Messages| {
-        let (these, rest) = std::mem::take(&mut digests).split_at_mut(messages.len());
-        backend.hash_messages(function, messages, these);
-        messages.clear();
-        digests = rest;
+    let mut digests = Digests {
+        backend,
+        function,
+        bytes_at_once: backend.message_bytes_at_once(),
+        messages: Messages::new(),
+        digests: Vec::new(),
+        first: 0,
+        leaves: Vec::new(),
+        ends: Vec::new(),
     };
-    for parts in groves.iter().flat_map(Grove::messages) {
-        messages.push(parts);
-        if messages.bytes().len() >= bytes_at_once {
-            hash(&mut messages);
-        }
-    }
-    hash(&mut messages);
+    groves.tell(&mut digests);
+    digests.hash();
+    digests.roots(shape, roots);
 }
 
-/// The hash that a leaf stands for, by the digests of its grove.
-fn hash_of(leaf: Leaf, digests: &[Hash256]) -> Hash256 {
-    match leaf {
-        Leaf::Digest(message) => digests[message as usize],
-        Leaf::Zero => Hash256::ZERO,
+/// The leaf that stands for zeros.
+const ZERO: usize = usize::MAX;
+
+/// Hashes messages as it is told them, a stretch of them at a time, so that their copies stay small.
+struct Digests<'b, B: ?Sized> {
+    backend: &'b B,
+    function: HashFunction,
+    bytes_at_once: usize,
+    /// Those that are not hashed yet.
+    messages: Messages,
+    digests: Vec<Hash256>,
+    /// The number of the grove's first message.
+    first: usize,
+    /// The leaves of all trees: numbers of messages, or [`ZERO`].
+    leaves: Vec<usize>,
+    /// Where those of each tree end.
+    ends: Vec<usize>,
+}
+
+impl<B: Backend + ?Sized> Digests<'_, B> {
+    fn hash(&mut self) {
+        let before = self.digests.len();
+        self.digests.resize(before + self.messages.len(), Hash256::ZERO);
+        let places = &mut self.digests[before..];
+        self.backend.hash_messages(self.function, &self.messages, places);
+        self.messages.clear();
+    }
+
+    fn roots(&self, shape: TreeShape, roots: &mut [Hash256]) {
+        assert_eq!(self.ends.len(), roots.len(), "one root per tree");
+        let mut trees = Trees::with_capacity(self.leaves.len());
+        let mut open = Vec::new();
+        let mut first = 0;
+        for (&end, root) in self.ends.iter().zip(roots) {
+            let leaves = &self.leaves[first..end];
+            first = end;
+            // Many blocks hold one transaction.
+            if let [leaf] = leaves {
+                *root = self.hash_of(*leaf);
+            } else {
+                trees.extend_leaves(leaves.iter().map(|leaf| self.hash_of(*leaf)));
+                trees.close(leaves.len());
+                open.push(root);
+            }
+        }
+        let mut found = vec![Hash256::ZERO; trees.len()];
+        match shape {
+            TreeShape::Bitcoin => self.backend.merkle_roots(&trees, &mut found),
+            TreeShape::Rfc6962 => self.backend.rfc6962_roots(&trees, &mut found),
+        }
+        open.into_iter().zip(found).for_each(|(root, found)| *root = found);
+    }
+
+    fn hash_of(&self, leaf: usize) -> Hash256 {
+        if leaf == ZERO { Hash256::ZERO } else { self.digests[leaf] }
+    }
+}
+
+impl<'a, B: Backend + ?Sized> GroveSink<'a> for Digests<'_, B> {
+    fn message(&mut self, parts: &[&'a [u8]]) {
+        self.messages.push(parts);
+        if self.messages.bytes().len() >= self.bytes_at_once {
+            self.hash();
+        }
+    }
+
+    fn leaf(&mut self, leaf: Leaf) {
+        self.leaves.push(match leaf {
+            Leaf::Digest(message) => self.first + message as usize,
+            Leaf::Zero => ZERO,
+        });
+    }
+
+    fn end_tree(&mut self) {
+        self.ends.push(self.leaves.len());
+    }
+
+    fn end_grove(&mut self) {
+        self.first = self.digests.len() + self.messages.len();
     }
 }
 
@@ -69,8 +117,9 @@ pub(super) fn roots(
 ) -> impl Iterator<Item = Hash256> {
     let digests = grove.messages().map(|parts| cpu::hash_message(function, &parts.concat()));
     let digests: Vec<_> = digests.collect();
-    grove.trees().map(move |leaves| {
-        let leaves: Vec<_> = leaves.iter().map(|leaf| hash_of(*leaf, &digests)).collect();
-        shape.root(&leaves)
-    })
+    let hash = move |leaf: &Leaf| match leaf {
+        Leaf::Digest(message) => digests[*message as usize],
+        Leaf::Zero => Hash256::ZERO,
+    };
+    grove.trees().map(move |leaves| shape.root(&leaves.iter().map(&hash).collect::<Vec<_>>()))
 }

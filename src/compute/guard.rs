@@ -25,13 +25,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand::make_rng;
 use rand::rngs::StdRng;
 
-use crate::primitives::{Grove, Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::{Collected, Grove, Groves, Hash256, HashFunction, Header, Messages, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
 use super::crossover::{Crossovers, JobKind};
 use super::groves::in_two_steps;
-use super::guarded_digests::{Groves, HeaderIds, MessageDigests, Roots};
+use super::guarded_digests::{GroveRoots, HeaderIds, MessageDigests, Roots};
 #[cfg(feature = "mine")]
 use super::guarded_search::NONCES_AT_FIRST;
 use super::tree_shape::TreeShape;
@@ -250,22 +250,29 @@ impl Backend for Guarded {
         &self,
         function: HashFunction,
         shape: TreeShape,
-        groves: &[Grove<'_>],
+        groves: &dyn Groves<'_>,
         roots: &mut [Hash256],
     ) {
-        let count = groves.iter().map(Grove::tree_count).sum::<usize>();
-        assert_eq!(roots.len(), count, "one root per tree");
         let trees = match shape {
             TreeShape::Bitcoin => JobKind::BitcoinTrees,
             TreeShape::Rfc6962 => JobKind::Rfc6962Trees,
         };
-        let messages = groves.iter().map(Grove::message_count).sum();
-        let leaves = groves.iter().map(Grove::leaf_count).sum();
-        if !self.takes(JobKind::Messages, messages) || !self.takes(trees, leaves) {
+        let ever = |kind| self.takes(kind, usize::MAX);
+        if !ever(JobKind::Messages) || !ever(trees) {
             return in_two_steps(self, function, shape, groves, roots);
         }
-        let noise = Groves::noise(&mut self.state().rng, groves, self.limits);
-        let kind = Groves::new(function, shape, self.limits, &noise);
+        let mut collected = Collected::default();
+        groves.tell(&mut collected);
+        let groves = &collected.groves[..];
+        let count = |of: fn(&Grove<'_>) -> usize| groves.iter().map(of).sum::<usize>();
+        assert_eq!(roots.len(), count(|grove| grove.tree_count()), "one root per tree");
+        if !self.takes(JobKind::Messages, count(|grove| grove.message_count()))
+            || !self.takes(trees, count(|grove| grove.leaf_count()))
+        {
+            return in_two_steps(self, function, shape, &groves, roots);
+        }
+        let noise = GroveRoots::noise(&mut self.state().rng, groves, self.limits);
+        let kind = GroveRoots::new(function, shape, self.limits, &noise);
         self.digests(&kind, &groves.iter().collect::<Vec<_>>(), roots);
     }
 

@@ -237,7 +237,7 @@ fn known_length(rng: &mut StdRng, like: usize) -> usize {
 }
 
 /// Roots of trees over digests of messages.
-pub(super) struct Groves<'a> {
+pub(super) struct GroveRoots<'a> {
     pub(super) function: HashFunction,
     pub(super) shape: TreeShape,
     pub(super) limits: DispatchLimits,
@@ -245,7 +245,7 @@ pub(super) struct Groves<'a> {
     noise: &'a [u8],
 }
 
-impl<'a> Groves<'a> {
+impl<'a> GroveRoots<'a> {
     pub(super) const fn new(
         function: HashFunction,
         shape: TreeShape,
@@ -255,7 +255,7 @@ impl<'a> Groves<'a> {
         Self { function, shape, limits, noise }
     }
 
-    /// Random bytes for [`Groves::new`], more than the longest message of these groves that the device takes.
+    /// Random bytes for [`GroveRoots::new`], more than the longest message of these groves that the device takes.
     pub(super) fn noise(rng: &mut StdRng, groves: &[Grove<'_>], limits: DispatchLimits) -> Vec<u8> {
         let lengths = groves.iter().flat_map(Grove::messages).map(length_of);
         let longest = lengths.filter(|length| *length <= limits.longest_message).max();
@@ -284,7 +284,7 @@ fn length_of(parts: &[&[u8]]) -> usize {
     parts.iter().map(|part| part.len()).sum()
 }
 
-impl<'a> Kind for Groves<'a> {
+impl<'a> Kind for GroveRoots<'a> {
     type Job = Grove<'a>;
     type Known = Grove<'a>;
 

@@ -43,18 +43,36 @@ impl<'a> Grove<'a> {
         self.message_bytes += parts.iter().map(|part| part.len()).sum::<usize>();
     }
 
-    /// Adds a tree over messages that were added before.
+    /// Adds a leaf to the tree that is open.
     ///
     /// # Panics
-    /// If it has no leaf, or names a message that is not there.
-    pub fn push_tree(&mut self, leaves: impl Iterator<Item = Leaf>) {
-        let (first, messages) = (self.leaves.len(), self.message_ends.len());
-        self.leaves.extend(leaves.inspect(|leaf| {
-            let is_there = !matches!(leaf, Leaf::Digest(message) if *message as usize >= messages);
-            assert!(is_there, "a leaf of a message that is not there: {leaf:?}");
-        }));
+    /// If it names a message that was not added before.
+    pub fn push_leaf(&mut self, leaf: Leaf) {
+        let is_there = match leaf {
+            Leaf::Digest(message) => (message as usize) < self.message_count(),
+            Leaf::Zero => true,
+        };
+        assert!(is_there, "a leaf of a message that is not there: {leaf:?}");
+        self.leaves.push(leaf);
+    }
+
+    /// Ends the tree that is open.
+    ///
+    /// # Panics
+    /// If it has no leaf.
+    pub fn end_tree(&mut self) {
+        let first = self.tree_ends.last().copied().unwrap_or(0);
         assert!(self.leaves.len() > first, "a Merkle tree has at least one leaf");
         self.tree_ends.push(self.leaves.len());
+    }
+
+    /// Adds a tree; see [`Grove::push_leaf`] and [`Grove::end_tree`].
+    ///
+    /// # Panics
+    /// As these.
+    pub fn push_tree(&mut self, leaves: impl Iterator<Item = Leaf>) {
+        leaves.for_each(|leaf| self.push_leaf(leaf));
+        self.end_tree();
     }
 
     /// The number of messages.
@@ -89,6 +107,64 @@ impl<'a> Grove<'a> {
     /// The leaves of each tree in turn.
     pub fn trees(&self) -> impl ExactSizeIterator<Item = &[Leaf]> {
         slices(&self.leaves, &self.tree_ends)
+    }
+}
+
+/// The groves of many blocks, told to whoever hashes them, who needs no copy of them.
+pub trait Groves<'a> {
+    /// Tells all of them, in order.
+    fn tell(&self, sink: &mut dyn GroveSink<'a>);
+}
+
+/// What is told of groves: of each its messages and trees, then its end. A tree comes after the messages that
+/// its leaves name.
+pub trait GroveSink<'a> {
+    /// The next message, in parts.
+    fn message(&mut self, parts: &[&'a [u8]]);
+    /// The next leaf of the tree that is open.
+    fn leaf(&mut self, leaf: Leaf);
+    /// The end of the tree that is open, which has at least one leaf.
+    fn end_tree(&mut self);
+    /// The end of the grove.
+    fn end_grove(&mut self);
+}
+
+impl<'a> Groves<'a> for &[Grove<'a>] {
+    fn tell(&self, sink: &mut dyn GroveSink<'a>) {
+        for grove in *self {
+            grove.messages().for_each(|parts| sink.message(parts));
+            for leaves in grove.trees() {
+                leaves.iter().for_each(|leaf| sink.leaf(*leaf));
+                sink.end_tree();
+            }
+            sink.end_grove();
+        }
+    }
+}
+
+/// Keeps what it is told.
+#[derive(Clone, Debug, Default)]
+pub struct Collected<'a> {
+    /// All groves that have ended.
+    pub groves: Vec<Grove<'a>>,
+    open: Grove<'a>,
+}
+
+impl<'a> GroveSink<'a> for Collected<'a> {
+    fn message(&mut self, parts: &[&'a [u8]]) {
+        self.open.push(parts);
+    }
+
+    fn leaf(&mut self, leaf: Leaf) {
+        self.open.push_leaf(leaf);
+    }
+
+    fn end_tree(&mut self) {
+        self.open.end_tree();
+    }
+
+    fn end_grove(&mut self) {
+        self.groves.push(std::mem::take(&mut self.open));
     }
 }
 

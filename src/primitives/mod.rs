@@ -11,7 +11,7 @@ pub mod rfc6962;
 mod target;
 mod work;
 
-pub use grove::{Grove, Leaf};
+pub use grove::{Collected, Grove, GroveSink, Groves, Leaf};
 pub use hash::{Hash256, ParseHashError, sha256d};
 pub use header::Header;
 pub use merkle::{Trees, first_equal_siblings, merkle_root};

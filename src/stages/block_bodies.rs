@@ -11,7 +11,9 @@ use rayon::prelude::*;
 use crate::bitcoin::{Block, BlockContext, BodyRules, HeaderRules, Packer, Params, Transaction};
 use crate::chain::{Candidate, HeaderRules as _};
 use crate::compute::{Backend, TreeShape};
-use crate::primitives::{Grove, Hash256, HashFunction, Header, Leaf, merkle_root, sha256d};
+use crate::primitives::{
+    GroveSink, Groves, Hash256, HashFunction, Header, Leaf, merkle_root, sha256d,
+};
 use crate::verdict::Violation;
 
 use super::family::{JudgeBodies, JudgedBody, Known, ReadBody};
@@ -250,10 +252,12 @@ impl BodyJudge<'_> {
         &self,
         open: impl Iterator<Item = &'o Open<'b>> + Clone,
     ) -> Vec<Digests> {
-        let groves: Vec<_> = open.clone().map(Open::grove).collect();
-        let mut roots = vec![Hash256::ZERO; groves.iter().map(Grove::tree_count).sum()];
+        let trees = open.clone().map(|open| {
+            usize::from(!open.block.transactions().is_empty()) + usize::from(open.commits)
+        });
+        let mut roots = vec![Hash256::ZERO; trees.sum()];
         let (function, shape) = (HashFunction::Sha256d, TreeShape::Bitcoin);
-        self.backend.hash_groves(function, shape, &groves, &mut roots);
+        self.backend.hash_groves(function, shape, &Transactions(open.clone()), &mut roots);
         let mut roots = roots.into_iter();
         let digests = open.map(|open| Digests {
             root: if open.block.transactions().is_empty() { None } else { roots.next() },
@@ -275,41 +279,47 @@ struct Open<'a> {
     on_host: bool,
 }
 
+/// What is hashed of bodies.
+struct Transactions<I>(I);
+
+impl<'o, 'a: 'o, I: Iterator<Item = &'o Open<'a>> + Clone> Groves<'a> for Transactions<I> {
+    fn tell(&self, sink: &mut dyn GroveSink<'a>) {
+        self.0.clone().for_each(|open| open.tell(sink));
+    }
+}
+
 impl<'a> Open<'a> {
-    /// What is hashed: the ids of all transactions, then the witness ids of those that have other ones, where
-    /// the block commits to them; and a tree over each, where there are any.
-    fn grove(&self) -> Grove<'a> {
+    /// The ids of all transactions, then the witness ids of those that have other ones, where the block
+    /// commits to them; and a tree over each, where there are any.
+    fn tell(&self, sink: &mut dyn GroveSink<'a>) {
         let transactions = self.block.transactions();
-        let count = u32::try_from(transactions.len()).expect("fewer than bytes of a block");
-        let mut grove = Grove::with_capacity(2 * transactions.len());
         for transaction in transactions {
             if transaction.has_witness() {
-                grove.push(&transaction.stripped());
+                sink.message(&transaction.stripped());
             } else {
-                grove.push(&[transaction.bytes()]);
+                sink.message(&[transaction.bytes()]);
             }
         }
+        let count = u32::try_from(transactions.len()).expect("fewer than bytes of a block");
         if count > 0 {
-            grove.push_tree((0..count).map(Leaf::Digest));
+            (0..count).for_each(|id| sink.leaf(Leaf::Digest(id)));
+            sink.end_tree();
         }
-        if !self.commits {
-            return grove;
-        }
-        // The coinbase holds the commitment, so it cannot be in it.  (BIP141.)
-        let mut leaves = Vec::with_capacity(transactions.len());
-        leaves.push(Leaf::Zero);
-        let mut next = count;
-        for (transaction, id) in transactions.iter().zip(0..).skip(1) {
-            if transaction.has_witness() {
-                grove.push(&[transaction.bytes()]);
-                leaves.push(Leaf::Digest(next));
-                next += 1;
-            } else {
-                leaves.push(Leaf::Digest(id));
+        if self.commits {
+            let rest = || transactions.iter().zip(0..).skip(1);
+            for (transaction, _) in rest().filter(|(each, _)| each.has_witness()) {
+                sink.message(&[transaction.bytes()]);
             }
+            // The coinbase holds the commitment, so it cannot be in it.  (BIP141.)
+            sink.leaf(Leaf::Zero);
+            let mut witness_ids = count..;
+            for (transaction, id) in rest() {
+                let other = transaction.has_witness().then(|| witness_ids.next()).flatten();
+                sink.leaf(Leaf::Digest(other.unwrap_or(id)));
+            }
+            sink.end_tree();
         }
-        grove.push_tree(leaves.into_iter());
-        grove
+        sink.end_grove();
     }
 }
 

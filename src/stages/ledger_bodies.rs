@@ -15,7 +15,9 @@ use rayon::prelude::*;
 
 use crate::compute::{Backend, TreeShape};
 use crate::ledger::{Block, BodyRules, MAGIC, Params, Signature, Transaction};
-use crate::primitives::{Grove, Hash256, HashFunction, Leaf, Messages, rfc6962, sha256d};
+use crate::primitives::{
+    GroveSink, Groves, Hash256, HashFunction, Leaf, Messages, rfc6962, sha256d,
+};
 use crate::signature::{InvalidSignature, KeptItem, PublicKey, verify_batch_kept};
 use crate::verdict::Violation;
 
@@ -172,14 +174,14 @@ impl BodyJudge<'_> {
 
     /// Roots of many blocks, from the backend.
     fn roots(&self, open: &[Open<'_>]) -> Vec<Hash256> {
-        let groves: Vec<_> = open.iter().map(|open| grove(&open.block)).collect();
-        let mut roots = vec![Hash256::ZERO; groves.iter().map(Grove::tree_count).sum()];
+        let has_tree = |open: &Open<'_>| open.block.count() > 0;
+        let mut roots = vec![Hash256::ZERO; open.iter().filter(|open| has_tree(open)).count()];
         let (function, shape) = (HashFunction::Sha256, TreeShape::Rfc6962);
-        self.backend.hash_groves(function, shape, &groves, &mut roots);
+        self.backend.hash_groves(function, shape, &Leaves(open), &mut roots);
         let mut roots = roots.into_iter();
-        let roots = groves.iter().map(|grove| match grove.tree_count() {
-            0 => rfc6962::root(&[]),
-            _ => roots.next().expect("one root per tree"),
+        let roots = open.iter().map(|open| match has_tree(open) {
+            false => rfc6962::root(&[]),
+            true => roots.next().expect("one root per tree"),
         });
         roots.collect()
     }
@@ -272,14 +274,20 @@ struct Open<'a> {
     block: Block<'a>,
 }
 
-/// What is hashed of a block: its leaves, and the tree over them if there are any.
-fn grove<'a>(block: &Block<'a>) -> Grove<'a> {
-    let mut grove = Grove::with_capacity(2 * block.leaves().len());
-    block.leaves().iter().for_each(|leaf| grove.push(&[&rfc6962::LEAF, leaf]));
-    if block.count() > 0 {
-        grove.push_tree((0..block.count()).map(Leaf::Digest));
+/// What is hashed of bodies: their leaves, and the tree over them if there are any.
+struct Leaves<'o, 'a>(&'o [Open<'a>]);
+
+impl<'a> Groves<'a> for Leaves<'_, 'a> {
+    fn tell(&self, sink: &mut dyn GroveSink<'a>) {
+        for Open { block, .. } in self.0 {
+            block.leaves().iter().for_each(|leaf| sink.message(&[&rfc6962::LEAF, leaf]));
+            if block.count() > 0 {
+                (0..block.count()).for_each(|number| sink.leaf(Leaf::Digest(number)));
+                sink.end_tree();
+            }
+            sink.end_grove();
+        }
     }
-    grove
 }
 
 /// A signature to judge.

@@ -41,7 +41,7 @@ pub fn by(
     // What stands there before a call must not stand there after it.
     let unwritten = Hash256::from_bytes([0xa5; 32]);
     let mut roots = vec![unwritten; groves.iter().map(Grove::tree_count).sum()];
-    backend.hash_groves(function, shape.tree_shape(), groves, &mut roots);
+    backend.hash_groves(function, shape.tree_shape(), &groves, &mut roots);
     roots
 }
 
