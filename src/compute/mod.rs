@@ -4,6 +4,8 @@
 //! - [`Reference`] is the definition of right, [`Cpu`] the fast path on every core.
 //! - A [`Device`] is hardware that may lie or fail. Only [`Guarded`] talks to one: it plants
 //!   known answers, checks what comes back, and lets the CPU redo what cannot be trusted.
+//! - What is hashed of blocks, transactions and the trees over them, is one job:
+//!   [`Backend::hash_groves`]. A device gives the roots alone.
 //! - [`sha256`] hashes in bulk with the instructions that the processor has, for [`Cpu`].
 //! - [`select`] alone turns a wish into a backend.
 

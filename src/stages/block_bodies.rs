@@ -1,7 +1,7 @@
 //! The stage that judges the bodies of Bitcoin's blocks: encoding, Merkle root, shape, context, witnesses.
 //!
-//! Many blocks at a time: the ids of all transactions of a batch go to the backend together, those with and
-//! those without witnesses, and so do all trees. The verdict on a block is that of the block alone. What is
+//! Many blocks at a time: the transactions of a batch go to the backend together, with and without witnesses,
+//! and so do the trees over their ids; roots come back. The verdict on a block is that of the block alone. What is
 //! sound is packed here for the chain file, if there is one: many blocks at a time as well.
 
 use std::cell::Cell;
