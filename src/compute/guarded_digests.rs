@@ -238,9 +238,9 @@ fn known_length(rng: &mut StdRng, like: usize) -> usize {
 
 /// Roots of trees over digests of messages.
 pub(super) struct GroveRoots<'a> {
-    pub(super) function: HashFunction,
-    pub(super) shape: TreeShape,
-    pub(super) limits: DispatchLimits,
+    function: HashFunction,
+    shape: TreeShape,
+    limits: DispatchLimits,
     /// What the messages with known answers are cut from: longer than any of them.
     noise: &'a [u8],
 }

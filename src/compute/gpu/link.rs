@@ -125,7 +125,7 @@ impl<'a> Gathered<'a> {
 }
 
 impl Source<'_> {
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Noise(_, len) => *len,

@@ -434,11 +434,11 @@ fn dispatch_limits(adapter: &Adapter) -> Result<DispatchLimits, DeviceError> {
     let threads = u64::from(limits.groups_per_dimension_max) * u64::from(HASH_GROUP);
     let threads = usize::try_from(threads).unwrap_or(usize::MAX);
     // One less than there is room for, as there is a hash of zeros among the nodes of groves.
-    let messages = MESSAGES_MAX.min(buffer / size_of::<Hash256>() - 1).min(threads);
+    let messages = MESSAGES_MAX.min((buffer / size_of::<Hash256>()).saturating_sub(1)).min(threads);
     let message_bytes = MESSAGE_BYTES_MAX.min(buffer - messages * PACKING_BYTES_MAX);
     Ok(DispatchLimits {
         headers: HEADERS_MAX.min(buffer / Header::LEN).min(threads),
-        leaves: LEAVES_MAX.min(buffer / NODE_BYTES_PER_LEAF - 1).min(threads),
+        leaves: LEAVES_MAX.min((buffer / NODE_BYTES_PER_LEAF).saturating_sub(1)).min(threads),
         messages,
         message_bytes,
         longest_message: LONGEST_MESSAGE.min(message_bytes),
