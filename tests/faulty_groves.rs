@@ -32,9 +32,11 @@ fn wholesale_faults_are_caught_in_the_first_dispatch() {
                 log.arm();
                 assert_right(&backend, kind, groves, &what);
                 assert_caught(&backend, &log, &what);
+                assert_eq!(backend.tally().fallbacks, 1, "{what}");
                 // Off is off.
                 assert_right(&backend, kind, groves, &what);
                 assert_caught(&backend, &log, &what);
+                assert_eq!(backend.tally().fallbacks, 2, "{what}");
             }
         }
     }

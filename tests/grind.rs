@@ -75,6 +75,43 @@ fn a_range_without_a_solution_exits_1_and_names_the_range() {
 }
 
 #[test]
+fn versions_roll_once_the_nonces_are_spent() {
+    // One in 65,536 ids meets this target, and bits 13 and 29 of the version are set.
+    let mut bytes = *Params::of(Network::Main).genesis.as_bytes();
+    bytes[..4].copy_from_slice(&0x2000_2000i32.to_le_bytes());
+    bytes[72..76].copy_from_slice(&0x1f00_ffffu32.to_le_bytes());
+    let first = Header::from_bytes(bytes);
+    let target = first.bits().decode().expect("bits");
+    let wins = |header: &Header| target.is_met_by(&header.id());
+    let first_nonces = u32::MAX - 499..=u32::MAX;
+    assert!(!first_nonces.clone().any(|nonce| wins(&first.with_nonce(nonce))), "none of the first");
+    for (option, version) in [
+        ("--roll-version", 0x2000_4000),
+        ("--roll-version=1fffe000", 0x2000_4000),
+        ("--roll-version=10000000", 0x3000_2000),
+    ] {
+        let of_version = (0..).map(|nonce| first.with_version(version).with_nonce(nonce));
+        let right = of_version.into_iter().find(wins).expect("one in 65,536 wins");
+        let spent = (500 + u64::from(right.nonce())).to_string();
+        for backend in backends() {
+            let from = ["--from", "4294966796", option];
+            let output = grind(&first, &[&backend[..], &from[..]].concat());
+            let expected = format!("{}\n", hex::encode(right.as_bytes()));
+            assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{option} {backend:?}");
+            let before = ["--count", &spent[..]];
+            let output = grind(&first, &[&backend[..], &from[..], &before[..]].concat());
+            assert_eq!(output.status.code(), Some(1), "{option} {backend:?}");
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            let last = format!("versions 20002000 to {version:08x}");
+            assert!(words.contains(&last), "{words}");
+        }
+    }
+    // Without it the version stays, and other bits than BIP320's are no miner's choice.
+    assert_eq!(grind(&first, &["--from", "4294966796"]).status.code(), Some(1));
+    assert_eq!(grind(&first, &["--roll-version=20000000"]).status.code(), Some(2));
+}
+
+#[test]
 fn what_is_no_header_or_has_no_target_exits_2() {
     let genesis = Params::of(Network::Main).genesis;
     let mut bytes = *genesis.as_bytes();

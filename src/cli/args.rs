@@ -12,6 +12,8 @@ use crate::dump::Kind;
 use crate::error::Error;
 #[cfg(feature = "mine")]
 use crate::ledger::Account;
+#[cfg(feature = "mine")]
+use crate::miner::VersionMask;
 use crate::stages::LedgerOptions;
 
 use super::output::Format;
@@ -285,13 +287,15 @@ pub(super) struct MineArgs {
 
 #[cfg(feature = "mine")]
 const GRIND_HELP: &str = "\
-Prints the 160 hex digits of the solved header and nothing else; the lowest nonce wins.
+Prints the 160 hex digits of the solved header and nothing else; the lowest nonce wins, of the lowest version.
 
 Examples:
   blockmill grind --from 2083000000 --count 1000000 0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d00000000
       The genesis header of the main network, from a million nonces around the known one.
   blockmill grind --device software --threads 2 HEX80
-      Every nonce, on the software adapter.";
+      Every nonce, on the software adapter.
+  blockmill grind --roll-version HEX80
+      Every nonce of every version from the header's own on, as far as BIP320 lets miners choose it.";
 
 #[cfg(feature = "mine")]
 #[derive(Debug, Args)]
@@ -305,9 +309,22 @@ pub(super) struct GrindArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) from: u32,
 
-    /// How many nonces to try; by default all that are left.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    /// How many headers to try; by default all that are left.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) count: Option<u64>,
+
+    /// Once the nonces of a version are spent, go on with the next that differs in these bits alone: hex
+    /// digits, and without any the bits that BIP320 leaves to miners.
+    #[arg(
+        long,
+        value_name = "MASK",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = VersionMask::NONE,
+        default_missing_value = "1fffe000",
+        hide_default_value = true
+    )]
+    pub(super) roll_version: VersionMask,
 
     #[command(flatten)]
     pub(super) compute: ComputeArgs,

@@ -1,4 +1,4 @@
-//! `blockmill grind`: finds the nonce of one header.
+//! `blockmill grind`: finds the nonce of a header, and on request its version.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::compute::CrossCheck;
 use crate::compute::select::{Job, Wish, select};
 use crate::error::Error;
-use crate::miner::{Grind, Ground};
+use crate::miner::{Ground, HeaderRange};
 use crate::primitives::{Header, Work};
 
 use super::args::GrindArgs;
@@ -18,13 +18,13 @@ use super::status::Status;
 const NOT_FOUND: u8 = 1;
 
 pub(super) fn run(args: &GrindArgs) -> Result<u8, Error> {
-    let grind = parse(args)?;
+    let range = parse(args)?;
     let tried = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
-    end_on_interrupt(grind, &tried, &stop);
+    end_on_interrupt(range, &tried, &stop);
 
     let wish = args.compute.wish()?;
-    let job = Job::Search { hashes: grind.expected_hashes() };
+    let job = Job::Search { hashes: range.expected_hashes() };
     let selected = select(&wish, job, args.compute.threads(), CrossCheck::OFF)?;
     if let Some(note) = selected.note
         && wish == Wish::Auto
@@ -33,8 +33,8 @@ pub(super) fn run(args: &GrindArgs) -> Result<u8, Error> {
     }
     let backend = &*selected.backend;
     let ground = {
-        let _status = status_line(grind, Arc::clone(&tried));
-        grind.run(backend, |done| tried.store(done, Relaxed), &stop)
+        let _status = status_line(range, Arc::clone(&tried));
+        range.grind(backend, |done| tried.store(done, Relaxed), &stop)
     };
     let tally = backend.tally();
     if let Some(why) = &tally.off {
@@ -49,11 +49,11 @@ pub(super) fn run(args: &GrindArgs) -> Result<u8, Error> {
             0
         }
         Ground::Exhausted => {
-            output::note(&format!("no solution among nonces {} to {}", grind.first, grind.last));
+            output::note(&format!("no solution among {}", all_of(&range)));
             NOT_FOUND
         }
         Ground::Stopped => {
-            output::note(&how_far(&grind, tried.load(Relaxed)));
+            output::note(&how_far(&range, tried.load(Relaxed)));
             return Ok(super::interrupt::EXIT_CODE);
         }
     };
@@ -61,50 +61,68 @@ pub(super) fn run(args: &GrindArgs) -> Result<u8, Error> {
     Ok(if tally.mismatches > 0 { 4 } else { code })
 }
 
-fn parse(args: &GrindArgs) -> Result<Grind, Error> {
+fn parse(args: &GrindArgs) -> Result<HeaderRange, Error> {
     let mut bytes = [0; Header::LEN];
     let decoded = hex::decode_to_slice(args.header.trim(), &mut bytes);
     decoded.map_err(|error| {
         let digits = args.header.trim().len();
         Error::usage(format!("a header is 160 hex digits, and this is {digits}: {error}"))
     })?;
-    let header = Header::from_bytes(bytes);
-    let target = header.bits().decode().map_err(|why| {
+    let header = Header::from_bytes(bytes).with_nonce(args.from);
+    let range = HeaderRange::from(header, args.roll_version).map_err(|why| {
         Error::usage(format!("the header's bits {} name no target: {why}", header.bits()))
     })?;
-    let room = (1u64 << 32) - u64::from(args.from);
-    let count = args.count.unwrap_or(room).min(room);
-    let last = u64::from(args.from) + count - 1;
-    let last = u32::try_from(last).map_err(|_| Error::usage("nonces end at 4294967295"))?;
-    Ok(Grind { header, target, first: args.from, last })
+    Ok(args.count.map_or(range, |count| range.take(count)))
 }
 
-fn end_on_interrupt(grind: Grind, tried: &Arc<AtomicU64>, stop: &Arc<AtomicBool>) {
+/// The headers of a range, for people.
+fn all_of(range: &HeaderRange) -> String {
+    let (first, last) = (range.first(), range.last());
+    if first.version() == last.version() {
+        return format!("nonces {} to {}", first.nonce(), last.nonce());
+    }
+    format!(
+        "versions {:08x} to {:08x}, from nonce {} to {}",
+        first.version(),
+        last.version(),
+        first.nonce(),
+        last.nonce()
+    )
+}
+
+fn end_on_interrupt(range: HeaderRange, tried: &Arc<AtomicU64>, stop: &Arc<AtomicBool>) {
     let (tried, stop) = (Arc::clone(tried), Arc::clone(stop));
     on_interrupt(
         move || stop.store(true, Relaxed),
-        Arc::new(move || how_far(&grind, tried.load(Relaxed))),
+        Arc::new(move || how_far(&range, tried.load(Relaxed))),
     );
 }
 
-fn how_far(grind: &Grind, tried: u64) -> String {
-    match grind.next_after(tried) {
-        Some(next) => format!(
-            "interrupted: no solution among the first {} nonces; go on with --from {next} --count {}",
-            grouped(tried),
-            grind.count() - tried
-        ),
-        None => "interrupted: no solution in the whole range".into(),
-    }
+fn how_far(range: &HeaderRange, tried: u64) -> String {
+    let Some(rest) = range.skip(tried) else {
+        return "interrupted: no solution in the whole range".into();
+    };
+    let first = rest.first();
+    let with_header = if first.version() == range.first().version() {
+        String::new()
+    } else {
+        format!(" and the header {}", hex::encode(first.as_bytes()))
+    };
+    format!(
+        "interrupted: no solution among the first {} headers; go on with --from {} --count {}{with_header}",
+        grouped(tried),
+        first.nonce(),
+        rest.count()
+    )
 }
 
-fn status_line(grind: Grind, tried: Arc<AtomicU64>) -> Status {
-    let expected: Work = grind.target.work();
+fn status_line(range: HeaderRange, tried: Arc<AtomicU64>) -> Status {
+    let expected: Work = range.target().work();
     Status::start(move |elapsed| {
         let tried = tried.load(Relaxed);
         let rate = tried as f64 / elapsed;
-        let share = 100.0 * tried as f64 / grind.count() as f64;
-        let left = (grind.count() - tried) as f64 / rate.max(1.0);
+        let share = 100.0 * tried as f64 / range.count() as f64;
+        let left = (range.count() - tried) as f64 / rate.max(1.0);
         format!(
             "{} nonces/s · {share:.1} % of the range, {} left · a solution takes {} on average",
             scaled(rate),

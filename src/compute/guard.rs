@@ -153,6 +153,14 @@ impl Guarded {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the device is off, so that the CPU does a batch that would be the device's.
+    fn falls_back(&self) -> bool {
+        let mut state = self.state();
+        let is_off = state.device.is_none();
+        state.tally.fallbacks += u64::from(is_off);
+        is_off
+    }
+
     /// One batch, on the device if it can be trusted with it; otherwise the CPU has to do it.
     pub(super) fn on_device<T>(
         &self,
@@ -201,7 +209,9 @@ impl Backend for Guarded {
         if !self.takes(JobKind::Headers, headers.len()) {
             return self.cpu.header_ids(headers, ids);
         }
-        self.digests(&HeaderIds, &headers.iter().collect::<Vec<_>>(), ids);
+        if !self.digests(&HeaderIds, &headers.iter().collect::<Vec<_>>(), ids) {
+            self.cpu.header_ids(headers, ids);
+        }
     }
 
     fn confirm_header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
@@ -219,7 +229,10 @@ impl Backend for Guarded {
         if !self.takes(JobKind::BitcoinTrees, trees.leaf_count()) {
             return self.cpu.merkle_roots(trees, roots);
         }
-        self.digests(&Roots(TreeShape::Bitcoin), &trees.iter().collect::<Vec<_>>(), roots);
+        let kind = Roots(TreeShape::Bitcoin);
+        if !self.digests(&kind, &trees.iter().collect::<Vec<_>>(), roots) {
+            self.cpu.merkle_roots(trees, roots);
+        }
     }
 
     fn confirm_merkle_root(&self, leaves: &[Hash256], root: Hash256) -> Hash256 {
@@ -235,7 +248,10 @@ impl Backend for Guarded {
         if !self.takes(JobKind::Messages, messages.len()) {
             return self.cpu.hash_messages(function, messages, digests);
         }
-        self.digests(&MessageDigests(function), &messages.iter().collect::<Vec<_>>(), digests);
+        let kind = MessageDigests(function);
+        if !self.digests(&kind, &messages.iter().collect::<Vec<_>>(), digests) {
+            self.cpu.hash_messages(function, messages, digests);
+        }
     }
 
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
@@ -243,7 +259,10 @@ impl Backend for Guarded {
         if !self.takes(JobKind::Rfc6962Trees, trees.leaf_count()) {
             return self.cpu.rfc6962_roots(trees, roots);
         }
-        self.digests(&Roots(TreeShape::Rfc6962), &trees.iter().collect::<Vec<_>>(), roots);
+        let kind = Roots(TreeShape::Rfc6962);
+        if !self.digests(&kind, &trees.iter().collect::<Vec<_>>(), roots) {
+            self.cpu.rfc6962_roots(trees, roots);
+        }
     }
 
     fn hash_groves(
@@ -261,6 +280,9 @@ impl Backend for Guarded {
         if !ever(JobKind::Messages) || !ever(trees) {
             return in_two_steps(self, function, shape, groves, roots);
         }
+        if self.falls_back() {
+            return self.cpu.hash_groves(function, shape, groves, roots);
+        }
         let mut collected = Collected::default();
         groves.tell(&mut collected);
         let groves = &collected.groves[..];
@@ -273,7 +295,9 @@ impl Backend for Guarded {
         }
         let noise = GroveRoots::noise(&mut self.state().rng, groves, self.limits);
         let kind = GroveRoots::new(function, shape, self.limits, &noise);
-        self.digests(&kind, &groves.iter().collect::<Vec<_>>(), roots);
+        if !self.digests(&kind, &groves.iter().collect::<Vec<_>>(), roots) {
+            self.cpu.hash_groves(function, shape, &groves, roots);
+        }
     }
 
     fn was_wrong(&self, what: String) {

@@ -346,8 +346,15 @@ impl<'a> Kind for GroveRoots<'a> {
 }
 
 impl Guarded {
-    /// Computes the results of each job; what no dispatch takes is the CPU's, without a fault of the device.
-    pub(super) fn digests<K: Kind>(&self, kind: &K, jobs: &[&K::Job], digests: &mut [Hash256]) {
+    /// Computes the results of each job on the device, but on the CPU those of which it is no fault of the
+    /// device that no dispatch takes them. Whether it did: otherwise all of them are the CPU's.
+    #[must_use]
+    pub(super) fn digests<K: Kind>(
+        &self,
+        kind: &K,
+        jobs: &[&K::Job],
+        digests: &mut [Hash256],
+    ) -> bool {
         let room = kind.room(self.limits());
         let fits = |index: &usize| room.takes(kind.size(jobs[*index]));
         let (fitting, too_large): (Vec<_>, Vec<_>) = (0..jobs.len()).partition(fits);
@@ -358,7 +365,9 @@ impl Guarded {
         let count = |jobs: &[&K::Job]| jobs.iter().map(|job| kind.count(job)).sum();
         let (small, large) = (some(&fitting), some(&too_large));
         let mut answers = vec![Hash256::default(); count(&small)];
-        self.fitting(kind, &small, &mut answers);
+        if !self.fitting(kind, &small, &mut answers) {
+            return false;
+        }
         let mut others = vec![Hash256::default(); count(&large)];
         self.on_host(kind, &large, &mut others);
         let (mut answers, mut others) = (&answers[..], &others[..]);
@@ -368,6 +377,7 @@ impl Guarded {
             places.copy_from_slice(these);
             *from = rest;
         }
+        true
     }
 
     fn on_host<K: Kind>(&self, kind: &K, jobs: &[&K::Job], digests: &mut [Hash256]) {
@@ -375,9 +385,9 @@ impl Guarded {
         self.cpu().install(|| each.for_each(|(job, results)| kind.answer(job, results)));
     }
 
-    fn fitting<K: Kind>(&self, kind: &K, jobs: &[&K::Job], digests: &mut [Hash256]) {
+    fn fitting<K: Kind>(&self, kind: &K, jobs: &[&K::Job], digests: &mut [Hash256]) -> bool {
         if jobs.is_empty() {
-            return;
+            return true;
         }
         // What a device that fails has done stays so when it goes on.
         let mut waiting = VecDeque::from(parts(kind, jobs, kind.room(self.limits())));
@@ -387,9 +397,7 @@ impl Guarded {
                 self.dispatches(kind, jobs, &mut waiting, digests, &mut Way { device, rng, tally })
             })
         });
-        if done.is_none() {
-            self.on_host(kind, jobs, digests);
-        }
+        done.is_some()
     }
 
     /// Each part in a dispatch of its own, several of them under way; what the device answers to all, if

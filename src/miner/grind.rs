@@ -7,15 +7,15 @@ use crate::primitives::{Header, Target};
 
 /// A header and the nonces to try.
 #[derive(Clone, Copy, Debug)]
-pub struct Grind {
+pub(super) struct Grind {
     /// The header; its own nonce is ignored.
-    pub header: Header,
+    pub(super) header: Header,
     /// What its id must meet.
-    pub target: Target,
+    pub(super) target: Target,
     /// The first nonce to try.
-    pub first: u32,
+    pub(super) first: u32,
     /// The last nonce to try, not below the first.
-    pub last: u32,
+    pub(super) last: u32,
 }
 
 /// How a grind ended.
@@ -29,35 +29,9 @@ pub enum Ground {
     Stopped,
 }
 
-impl Grind {
-    /// How many hashes it will take, about: as many as the target asks for, or the whole range.
-    #[must_use]
-    pub fn expected_hashes(&self) -> f64 {
-        self.target.work().to_f64().min(self.count() as f64)
-    }
-
-    /// The number of nonces in the range.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        u64::from(self.last) - u64::from(self.first) + 1
-    }
-
-    /// The nonce after the first `tried`, if the range has one.
-    #[must_use]
-    pub fn next_after(&self, tried: u64) -> Option<u32> {
-        let next = u64::from(self.first) + tried;
-        u32::try_from(next).ok().filter(|next| *next <= self.last)
-    }
-
-    /// Tries one stretch after the other, lowest nonces first; tells `tried` now and then how many are
-    /// tried, and at the end how many were; ends early once `stop` is set.
-    pub fn run(&self, backend: &dyn Backend, tried: impl Fn(u64), stop: &AtomicBool) -> Ground {
-        grind_in_turn(&mut std::iter::once(*self), backend, &tried, stop)
-    }
-}
-
-/// Grinds one header after the other until one is solved, as [`Grind::run`] does one; counts are those of
-/// all together.
+/// Tries one header after the other, in stretches of nonces, lowest first, until one is solved; tells
+/// `tried` now and then how many nonces of all together are tried, and at the end how many were; ends
+/// early once `stop` is set.
 ///
 /// A header is asked for while the last nonces of the one before are on their way, so that the hardware
 /// never waits for it.
@@ -202,10 +176,14 @@ mod tests {
         Grind { header: crate::compute::published_header(), target, first, last }
     }
 
+    fn run(grinds: &[Grind], backend: &dyn Backend, tried: &dyn Fn(u64)) -> Ground {
+        grind_in_turn(&mut grinds.iter().copied(), backend, tried, &AtomicBool::new(false))
+    }
+
     #[test]
     fn a_wrong_answer_loses_no_stretch_that_is_under_way_behind_it() {
         let cpu = || Cpu::new(1).expect("a thread");
-        let honest = grind(0, u32::MAX).run(&cpu(), |_| (), &AtomicBool::new(false));
+        let honest = run(&[grind(0, u32::MAX)], &cpu(), &|_| ());
         let Ground::Found(right) = honest else { panic!("one in 65,536 wins") };
         let stretch = right.nonce() >> 10 << 10;
         assert!(stretch >= 4 << 10, "there are stretches before it");
@@ -214,8 +192,7 @@ mod tests {
         for lie in [0, 1, 2, 4].map(|before| stretch - (before << 10)) {
             let backend = Ahead { cpu: cpu(), lie: Mutex::new(Some(lie)) };
             let tried = std::cell::Cell::new(0);
-            let ground =
-                grind(0, u32::MAX).run(&backend, |count| tried.set(count), &AtomicBool::new(false));
+            let ground = run(&[grind(0, u32::MAX)], &backend, &|count| tried.set(count));
             assert_eq!(ground, Ground::Found(right), "{lie}");
             assert_eq!(tried.get(), u64::from(right.nonce()) + 1);
             assert!(backend.lie.lock().expect("one thread").is_none(), "it lied");
@@ -225,18 +202,16 @@ mod tests {
     #[test]
     fn headers_are_ground_in_turn_and_counted_together() {
         let cpu = Cpu::new(1).expect("a thread");
-        let ground = grind(0, u32::MAX).run(&cpu, |_| (), &AtomicBool::new(false));
+        let ground = run(&[grind(0, u32::MAX)], &cpu, &|_| ());
         let Ground::Found(right) = ground else { panic!("one in 65,536 wins") };
         let loses = grind(0, right.nonce() - 1);
+        let count = u64::from(right.nonce());
         let tried = std::cell::Cell::new(0);
-        let count = |count| tried.set(count);
-        let run = |grinds: &[Grind]| {
-            grind_in_turn(&mut grinds.iter().copied(), &cpu, &count, &AtomicBool::new(false))
-        };
+        let run = |grinds: &[Grind]| run(grinds, &cpu, &|count| tried.set(count));
         assert_eq!(run(&[loses, loses]), Ground::Exhausted);
-        assert_eq!(tried.get(), 2 * loses.count());
+        assert_eq!(tried.get(), 2 * count);
         let found = run(&[loses, grind(0, u32::MAX), loses]);
         assert_eq!(found, Ground::Found(right));
-        assert_eq!(tried.get(), 2 * loses.count() + 1);
+        assert_eq!(tried.get(), 2 * count + 1);
     }
 }

@@ -9,8 +9,8 @@ use crate::primitives::{CompactTarget, Hash256, Header, Target, rfc6962};
 use crate::stages::{NotAccepted, accept};
 use crate::verdict::Violation;
 
-use super::grind::grind_in_turn;
-use super::{Grind, Ground, Template};
+use super::grind::{Grind, grind_in_turn};
+use super::{Ground, Template};
 
 /// A block that was mined and is committed.
 #[derive(Clone, Debug)]

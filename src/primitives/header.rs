@@ -92,6 +92,13 @@ impl Header {
         u32::from_le_bytes(self.word(NONCE_AT))
     }
 
+    /// The same header with another version.
+    #[must_use]
+    pub fn with_version(mut self, version: i32) -> Self {
+        self.0[VERSION_AT..PARENT_AT].copy_from_slice(&version.to_le_bytes());
+        self
+    }
+
     /// The same header with another nonce.
     #[must_use]
     pub fn with_nonce(mut self, nonce: u32) -> Self {
