@@ -41,6 +41,8 @@ fn validate(path: &Path, cpu: &Cpu) -> Validation {
 }
 
 fn headers(c: &mut Criterion) {
+    // As the program does.
+    blockmill::keep_freed_memory();
     let bytes = real_chain().unwrap_or_else(|| {
         eprintln!("the public data is not there: a mined chain takes its place");
         header_chain(32_261).iter().flat_map(|header| *header.as_bytes()).collect()

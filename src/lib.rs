@@ -24,6 +24,7 @@
 //! Three outcomes are kept apart everywhere: valid, rejected (a verdict, with its rule), and "we
 //! could not tell" (an error).
 
+mod allocator;
 pub mod bench;
 pub mod bitcoin;
 pub mod chain;
@@ -43,4 +44,5 @@ pub mod stages;
 pub mod verdict;
 pub mod wire;
 
+pub use allocator::keep_freed_memory;
 pub use error::{Error, Place};

@@ -16,12 +16,34 @@ pub(super) enum Required {
     Unknown,
 }
 
-/// The bits that a block of time `time` on `parent` must have. `interval` is that of `params`: every
-/// header is asked, and two divisions take as long as all the rest.  (Core: `GetNextWorkRequired`.)
+/// The blocks between two retargets: tells their first ones by a multiplication, as every header is asked,
+/// and a division takes as long as half of the rest.
+/// (Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019.)
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Period {
+    /// 2^64 by their number, rounded up; 0 for 2^64.
+    inverse: u64,
+}
+
+impl Period {
+    /// Of so many blocks, at least one.
+    pub(super) const fn of(blocks: u32) -> Self {
+        Self { inverse: (u64::MAX / blocks as u64).wrapping_add(1) }
+    }
+
+    /// Whether a period begins at this height: whether it is a multiple of its number of blocks.
+    #[inline]
+    pub(super) fn begins_at(self, height: u32) -> bool {
+        u64::from(height).wrapping_mul(self.inverse) <= self.inverse.wrapping_sub(1)
+    }
+}
+
+/// The bits that a block of time `time` on `parent` must have. `period` is that of `params`.
+/// (Core: `GetNextWorkRequired`.)
 #[inline(always)]
 pub(super) fn required_bits(
     params: &Params,
-    interval: u32,
+    period: Period,
     time: u32,
     parent: Ancestor<'_>,
 ) -> Required {
@@ -33,7 +55,7 @@ pub(super) fn required_bits(
         // limit; this spares the walk back through the period.
         return Required::Exactly(params.genesis.bits());
     }
-    if (parent.height() + 1).is_multiple_of(interval) {
+    if period.begins_at(parent.height() + 1) {
         return retargeted(params, parent);
     }
     if !params.allow_min_difficulty {
@@ -109,4 +131,23 @@ fn step(params: &Params, last: Ancestor<'_>) -> Required {
 fn scaled(params: &Params, bits: CompactTarget, actual_s: u32) -> CompactTarget {
     let target: Target = bits.decode().expect("an accepted block has valid bits");
     target.scaled(actual_s, params.target_timespan_s, params.pow_limit).to_compact()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_begins_at_multiples_of_its_length() {
+        for blocks in [1, 2, 3, 5, 144, 2015, 2016, 2017, 1 << 16, u32::MAX - 1, u32::MAX] {
+            let period = Period::of(blocks);
+            let near =
+                |height: u32| (0..9).map(move |step| height.wrapping_add(step).wrapping_sub(4));
+            let multiples = (0..300).map(|index: u32| blocks.wrapping_mul(index));
+            let others = [0, 1 << 31, u32::MAX - blocks, u32::MAX / blocks * blocks];
+            for height in multiples.chain(others).flat_map(near) {
+                assert_eq!(period.begins_at(height), height % blocks == 0, "{height} of {blocks}");
+            }
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! Every rule that a header must obey, as a checklist.
 //! (Bitcoin Core: `CheckBlockHeader`, `ContextualCheckBlockHeader`.)
 
-use crate::chain::{self, Ancestor, Candidate, proof_of_work_is_valid, time_is_after_median};
-use crate::primitives::Header;
+use crate::chain::{self, Ancestor, Candidate, time_is_after_median};
+use crate::primitives::{Header, Target};
 use crate::verdict::Violation;
 
 use super::Params;
-use super::difficulty::{Required, required_bits};
+use super::difficulty::{Period, Required, required_bits};
 
 /// How far a block may lie after the clock, in seconds.  (Core: `MAX_FUTURE_BLOCK_TIME`.)
 pub const FUTURE_MAX_S: u64 = 2 * 60 * 60;
@@ -19,8 +19,7 @@ pub const TIMEWARP_MAX_S: u32 = 600;
 #[derive(Clone, Debug)]
 pub struct HeaderRules {
     params: Params,
-    /// The blocks in a difficulty period.
-    interval: u32,
+    period: Period,
     now: u64,
 }
 
@@ -28,13 +27,18 @@ impl HeaderRules {
     /// The rules of `params`, judged at `now` seconds since 1970-01-01.
     #[must_use]
     pub const fn new(params: Params, now: u64) -> Self {
-        Self { interval: params.retarget_interval(), params, now }
+        Self { period: Period::of(params.retarget_interval()), params, now }
     }
 
     /// The network's parameters.
     #[must_use]
     pub const fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// What the difficulty rule says of the bits of a block of this time on `parent`.
+    pub(super) fn required_bits(&self, time: u32, parent: Ancestor<'_>) -> Required {
+        required_bits(&self.params, self.period, time, parent)
     }
 }
 
@@ -43,15 +47,14 @@ impl chain::HeaderRules for HeaderRules {
         &self.params.genesis
     }
 
-    #[inline]
-    fn check_alone(&self, block: &Candidate) -> Result<(), Violation> {
-        proof_of_work_is_valid(self.params.pow_limit, block)
+    fn pow_limit(&self) -> Target {
+        self.params.pow_limit
     }
 
     // The order is Core's; it decides which fault is reported.
     #[inline(always)]
     fn check_in_context(&self, block: &Candidate, parent: Ancestor<'_>) -> Result<(), Violation> {
-        difficulty_is_valid(&self.params, self.interval, block, parent)?;
+        difficulty_is_valid(&self.params, self.period, block, parent)?;
         time_is_after_median(block, parent)?;
         time_is_not_warped(&self.params, block, parent)?;
         time_is_not_ahead(self.now, block)?;
@@ -62,12 +65,12 @@ impl chain::HeaderRules for HeaderRules {
 #[inline(always)]
 fn difficulty_is_valid(
     params: &Params,
-    interval: u32,
+    period: Period,
     block: &Candidate,
     parent: Ancestor<'_>,
 ) -> Result<(), Violation> {
     let found = block.bits;
-    match required_bits(params, interval, block.time, parent) {
+    match required_bits(params, period, block.time, parent) {
         Required::Exactly(required) if found != required => {
             Err(Violation::BadDiffBits { required, found })
         }

@@ -9,10 +9,11 @@ use std::slice::from_ref;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
-use crate::primitives::{CompactTarget, Hash256, Header, Work};
+use crate::primitives::{CompactTarget, Hash256, Header, Target, Work};
 use crate::verdict::{Position, Violation};
 
 use super::Tip;
+use super::common_rules::proof_of_work_is_valid;
 use super::index::Index;
 use super::node::{Ancestor, Candidate, NONE, NOT_IN_INPUT, Node, START, State, UNKNOWN_BITS};
 use super::rejections::{Record, Rejections};
@@ -22,11 +23,17 @@ pub trait HeaderRules {
     /// The first header, which is exempt from every rule.
     fn genesis(&self) -> &Header;
 
-    /// Judges what the header's own bytes say. Comes before everything else.
+    /// The easiest target that a header may name.
+    fn pow_limit(&self) -> Target;
+
+    /// Judges what the header's own bytes say, in every family of chains its proof of work. Comes before
+    /// everything else.
     ///
     /// # Errors
     /// The first rule that is broken.
-    fn check_alone(&self, block: &Candidate) -> Result<(), Violation>;
+    fn check_alone(&self, block: &Candidate) -> Result<(), Violation> {
+        proof_of_work_is_valid(self.pow_limit(), block)
+    }
 
     /// Judges the header as a child of `parent`, which was accepted.
     ///
@@ -83,16 +90,32 @@ pub struct HeaderTree<R> {
     pub(super) connected: u64,
     pub(super) duplicates: u64,
     pub(super) seen: u64,
-    /// Bits rarely change from block to block, and work costs a 256-bit division.
-    last_work: (CompactTarget, Work),
+    /// That of the header judged last: bits rarely change from block to block.
+    last_difficulty: Difficulty,
     /// The node for which headers waited that came before it, most recently; [`NONE`] at first.
     last_awaited: u32,
+}
+
+/// What bits say: to read them takes longer than all rules that use them, and work a 256-bit division.
+#[derive(Clone, Copy, Debug)]
+struct Difficulty {
+    bits: CompactTarget,
+    /// `None` if they name none within the limit.
+    target: Option<Target>,
+    work: Work,
+}
+
+impl Difficulty {
+    fn of(bits: CompactTarget, limit: Target) -> Self {
+        Self { bits, target: bits.decode_within(limit).ok(), work: block_work(bits) }
+    }
 }
 
 impl<R: HeaderRules> HeaderTree<R> {
     /// A tree that holds its start alone, and will list at most `rejections_max` rejections.
     pub fn new(rules: R, start: Start, rejections_max: usize) -> Self {
         let genesis = *rules.genesis();
+        let last_difficulty = Difficulty::of(genesis.bits(), rules.pow_limit());
         let (id, height, work) = match start {
             Start::Genesis => (genesis.id(), 0, block_work(genesis.bits())),
             Start::Trusted { id, height } => (id, height, Work::ZERO),
@@ -120,7 +143,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             connected: 0,
             duplicates: 0,
             seen: 0,
-            last_work: (genesis.bits(), block_work(genesis.bits())),
+            last_difficulty,
             last_awaited: NONE,
         };
         tree.push(root);
@@ -309,14 +332,18 @@ impl<R: HeaderRules> HeaderTree<R> {
     #[inline]
     fn extend(&mut self, tip: &Tip, block: &Candidate, position: Position) -> Option<Tip> {
         let parent = self.last();
-        self.rules.check_alone(block).ok()?;
+        let Difficulty { target, work, .. } = *self.difficulty_of(block.bits);
+        // The rule that stands alone, with the target at hand.
+        if !target.is_some_and(|target| target.is_met_by(&block.id)) {
+            return None;
+        }
         self.rules.check_in_context(block, self.block(parent)).ok()?;
         if !self.missing.is_empty() && self.missing.contains_key(&block.id) {
             return None;
         }
         let Candidate { id, version, time, bits } = *block;
         let height = tip.height + 1;
-        let work = tip.work.saturating_add(self.work_of(bits));
+        let work = tip.work.saturating_add(work);
         let state = State::Connected { height, work };
         let run = self.run;
         let node = self.push(Node { id, state, parent, version, time, bits, position });
@@ -389,17 +416,17 @@ impl<R: HeaderRules> HeaderTree<R> {
     #[inline]
     fn connect(&mut self, node: u32, height: u32, parent_work: Work) {
         let Node { bits, position, .. } = self.nodes[node as usize];
-        let work = parent_work.saturating_add(self.work_of(bits));
+        let work = parent_work.saturating_add(self.difficulty_of(bits).work);
         self.nodes[node as usize].state = State::Connected { height, work };
         self.has_connected(node, work, position);
     }
 
     #[inline]
-    fn work_of(&mut self, bits: CompactTarget) -> Work {
-        if self.last_work.0 != bits {
-            self.last_work = (bits, block_work(bits));
+    fn difficulty_of(&mut self, bits: CompactTarget) -> &Difficulty {
+        if self.last_difficulty.bits != bits {
+            self.last_difficulty = Difficulty::of(bits, self.rules.pow_limit());
         }
-        self.last_work.1
+        &self.last_difficulty
     }
 
     /// Counts a node that was accepted, and prefers its branch if it has the most work.
@@ -529,5 +556,5 @@ impl<R: HeaderRules> HeaderTree<R> {
 }
 
 fn block_work(bits: CompactTarget) -> Work {
-    bits.decode().map_or(Work::ZERO, crate::primitives::Target::work)
+    bits.decode().map_or(Work::ZERO, Target::work)
 }

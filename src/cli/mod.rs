@@ -30,6 +30,7 @@ use args::{Cli, Command};
 /// Parses the arguments, runs the command, and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::keep_freed_memory();
     // clap ends the process itself, with 2, when the arguments make no sense.
     let ended = match Cli::parse().command {
         Command::Validate(args) => validate::run(&args),

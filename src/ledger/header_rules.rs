@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::chain::{self, Ancestor, Candidate, proof_of_work_is_valid, time_is_after_median};
+use crate::chain::{self, Ancestor, Candidate, time_is_after_median};
 use crate::primitives::{CompactTarget, Header, Target};
 use crate::verdict::Violation;
 
@@ -58,8 +58,8 @@ impl chain::HeaderRules for HeaderRules {
         &self.genesis
     }
 
-    fn check_alone(&self, block: &Candidate) -> Result<(), Violation> {
-        proof_of_work_is_valid(self.limit, block)
+    fn pow_limit(&self) -> Target {
+        self.limit
     }
 
     // The order is that of the enum of rules; it decides which fault is reported.

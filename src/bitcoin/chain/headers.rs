@@ -21,7 +21,7 @@ use crate::primitives::{Hash256, Header};
 use crate::wire::{Fault, Malformed, Reader, put_varint, put_zigzag};
 
 use super::params::{file_head, params_at_level};
-use crate::bitcoin::difficulty::{Required, required_bits};
+use crate::bitcoin::difficulty::Required;
 use crate::bitcoin::{HeaderRules, Params};
 
 /// The shortest header: time, Merkle root, nonce.
@@ -217,9 +217,7 @@ impl Loading {
         let parent = self.tree.block(self.tip);
         let time = i64::from(parent.time()).checked_add(fields.step);
         let time = time.and_then(|time| u32::try_from(time).ok()).ok_or("a time out of range")?;
-        let params = self.tree.rules().params();
-        let interval = params.retarget_interval();
-        let Required::Exactly(bits) = required_bits(params, interval, time, parent) else {
+        let Required::Exactly(bits) = self.tree.rules().required_bits(time, parent) else {
             unreachable!("the file begins at genesis")
         };
         let Fields { version, merkle_root, nonce, .. } = *fields;

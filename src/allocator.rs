@@ -1,0 +1,29 @@
+//! What the C library's allocator does with memory that was freed.
+
+/// Has freed memory kept for the next batch, up to 16 MiB a thread, instead of given back to the system.
+///
+/// Batches need the same megabytes again and again. glibc gives those of threads back in between, and has
+/// them mapped and cleared anew each time: a tenth of the time of a ledger. Where the C library is another
+/// one, nothing happens. For a program to call at its start; what it needs at most does not change.
+pub fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    glibc::set(&[
+        (libc::M_TRIM_THRESHOLD, 16 << 20),
+        // Larger pieces are mapped one by one, and given back at once.
+        (libc::M_MMAP_THRESHOLD, 8 << 20),
+    ]);
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod glibc {
+    use libc::c_int;
+
+    #[expect(unsafe_code, reason = "the allocator can be spoken to through C alone")]
+    pub(super) fn set(parameters: &[(c_int, c_int)]) {
+        for &(name, value) in parameters {
+            // SAFETY: mallopt takes two numbers and holds the allocator's lock; it refuses what it does not
+            // know, and then everything stays as it is.
+            unsafe { libc::mallopt(name, value) };
+        }
+    }
+}
