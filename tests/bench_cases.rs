@@ -6,7 +6,7 @@ use blockmill::bench::{Case, Contestant, Keys, Signatures, Suite};
 #[cfg(feature = "mine")]
 use blockmill::compute::SearchJob;
 use blockmill::compute::{Backend, Cpu, Reference};
-use blockmill::primitives::{Hash256, HashFunction, Header, Messages, Trees};
+use blockmill::primitives::{Hash256, HashFunction, Header, Trees};
 
 /// A backend that gives one wrong answer in each batch.
 struct Wrong(Cpu);
@@ -37,7 +37,7 @@ impl Backend for Wrong {
         spoil(roots);
     }
 
-    fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
+    fn hash_messages(&self, function: HashFunction, messages: &[&[u8]], digests: &mut [Hash256]) {
         self.0.hash_messages(function, messages, digests);
         spoil(digests);
     }

@@ -209,7 +209,7 @@ fn mainnet_headers_take_at_most_39_5_bytes_each() {
 #[test]
 fn a_device_that_lies_about_an_id_is_caught_before_the_file_is_written() {
     use blockmill::compute::Backend;
-    use blockmill::primitives::{HashFunction, Messages, Trees};
+    use blockmill::primitives::{HashFunction, Trees};
 
     /// Right, but for the last id of each batch, which no header names.
     struct Liar(blockmill::compute::Cpu);
@@ -232,7 +232,7 @@ fn a_device_that_lies_about_an_id_is_caught_before_the_file_is_written() {
         fn merkle_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
             self.0.merkle_roots(trees, roots);
         }
-        fn hash_messages(&self, function: HashFunction, messages: &Messages, out: &mut [Hash256]) {
+        fn hash_messages(&self, function: HashFunction, messages: &[&[u8]], out: &mut [Hash256]) {
             self.0.hash_messages(function, messages, out);
         }
         fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {

@@ -13,7 +13,7 @@ use blockmill::ledger::{
     Transaction,
 };
 use blockmill::miner::{Effort, Mined, MiningTimes, NotMined, Template, mine_block};
-use blockmill::primitives::{Hash256, HashFunction, Header, Messages, Trees};
+use blockmill::primitives::{Hash256, HashFunction, Header, Trees};
 use blockmill::stages::NotAccepted;
 use blockmill::verdict::Violation;
 use common::chain_file::Shared;
@@ -85,7 +85,7 @@ impl<F: Fn(&Cpu, &SearchJob) -> Option<u32> + Send + Sync> Backend for Searcher<
     fn merkle_roots(&self, trees: &Trees, roots: &mut [Hash256]) {
         self.cpu.merkle_roots(trees, roots);
     }
-    fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
+    fn hash_messages(&self, function: HashFunction, messages: &[&[u8]], digests: &mut [Hash256]) {
         self.cpu.hash_messages(function, messages, digests);
     }
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {

@@ -310,7 +310,7 @@ impl Case {
             }
             Self::Hash(messages) => {
                 digests.resize(messages.len(), Hash256::ZERO);
-                backend.hash_messages(HashFunction::Sha256d, messages, &mut digests);
+                backend.hash_messages(HashFunction::Sha256d, &messages.slices(), &mut digests);
             }
             Self::Signatures(_) | Self::Validate(_) => {}
         }

@@ -1,6 +1,6 @@
 //! The contract between the pipeline and whatever does the hashing.
 
-use crate::primitives::{Groves, Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::{Groves, Hash256, HashFunction, Header, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
@@ -52,9 +52,10 @@ pub trait Backend: Send + Sync {
     ///
     /// # Panics
     /// If `digests` does not hold one place per message.
-    fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]);
+    fn hash_messages(&self, function: HashFunction, messages: &[&[u8]], digests: &mut [Hash256]);
 
-    /// How many bytes of messages one call of [`Backend::hash_messages`] takes well, about.
+    /// How many bytes of messages that were put together one call of [`Backend::hash_messages`] takes well,
+    /// about.
     fn message_bytes_at_once(&self) -> usize {
         4 << 20
     }

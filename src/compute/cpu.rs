@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::{Hash256, HashFunction, Header, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
@@ -192,14 +192,15 @@ impl Backend for Cpu {
         self.roots(TreeShape::Bitcoin, trees, roots);
     }
 
-    fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
+    fn hash_messages(&self, function: HashFunction, messages: &[&[u8]], digests: &mut [Hash256]) {
         assert_eq!(messages.len(), digests.len(), "one digest per message");
-        let size = |message| messages.get(message).len();
-        let least = self.task_size(messages.bytes().len(), MESSAGE_BYTES_PER_TASK);
+        let size = |message: usize| messages[message].len();
+        let total = messages.iter().map(|message| message.len()).sum();
+        let least = self.task_size(total, MESSAGE_BYTES_PER_TASK);
         // An empty message is a block as well.
         let tasks = tasks(digests, least, |message| 64 + size(message));
         self.for_each(tasks, |which, digests| {
-            self.platform.hash_messages(function, messages, which.start, digests);
+            self.platform.hash_messages(function, &messages[which], digests);
         });
     }
 

@@ -16,7 +16,9 @@ pub(super) fn in_two_steps<B: Backend + ?Sized>(
         backend,
         function,
         bytes_at_once: backend.message_bytes_at_once(),
-        messages: Messages::new(),
+        gathered: Messages::new(),
+        messages: Vec::new(),
+        bytes: 0,
         digests: Vec::new(),
         first: 0,
         leaves: Vec::new(),
@@ -27,16 +29,24 @@ pub(super) fn in_two_steps<B: Backend + ?Sized>(
     digests.roots(shape, roots);
 }
 
+/// How many times as much is hashed in one call of what lies where it came: no copy of it has to stay in a
+/// cache, and the more messages there are, the longer all lanes have some.
+const IN_PLACE: usize = 16;
+
 /// The leaf that stands for zeros.
 const ZERO: usize = usize::MAX;
 
 /// Hashes messages as it is told them, a stretch of them at a time, so that their copies stay small.
-struct Digests<'b, B: ?Sized> {
+struct Digests<'b, 'a, B: ?Sized> {
     backend: &'b B,
     function: HashFunction,
     bytes_at_once: usize,
-    /// Those that are not hashed yet.
-    messages: Messages,
+    /// Those that came in several parts, put together, of the messages that are not hashed yet.
+    gathered: Messages,
+    /// Those that are not hashed yet, where they lie; `None` for the next that was put together.
+    messages: Vec<Option<&'a [u8]>>,
+    /// The bytes of these.
+    bytes: usize,
     digests: Vec<Hash256>,
     /// The number of the grove's first message.
     first: usize,
@@ -46,13 +56,20 @@ struct Digests<'b, B: ?Sized> {
     ends: Vec<usize>,
 }
 
-impl<B: Backend + ?Sized> Digests<'_, B> {
+impl<B: Backend + ?Sized> Digests<'_, '_, B> {
     fn hash(&mut self) {
         let before = self.digests.len();
         self.digests.resize(before + self.messages.len(), Hash256::ZERO);
         let places = &mut self.digests[before..];
-        self.backend.hash_messages(self.function, &self.messages, places);
+        let messages: Vec<_> = {
+            let mut gathered = self.gathered.iter();
+            let mut next = || gathered.next().expect("each was put together");
+            self.messages.iter().map(|message| message.unwrap_or_else(&mut next)).collect()
+        };
+        self.backend.hash_messages(self.function, &messages, places);
+        self.gathered.clear();
         self.messages.clear();
+        self.bytes = 0;
     }
 
     fn roots(&self, shape: TreeShape, roots: &mut [Hash256]) {
@@ -85,10 +102,18 @@ impl<B: Backend + ?Sized> Digests<'_, B> {
     }
 }
 
-impl<'a, B: Backend + ?Sized> GroveSink<'a> for Digests<'_, B> {
+impl<'a, B: Backend + ?Sized> GroveSink<'a> for Digests<'_, 'a, B> {
     fn message(&mut self, parts: &[&'a [u8]]) {
-        self.messages.push(parts);
-        if self.messages.bytes().len() >= self.bytes_at_once {
+        if let [message] = parts {
+            self.messages.push(Some(message));
+        } else {
+            self.messages.push(None);
+            self.gathered.push(parts);
+        }
+        self.bytes += parts.iter().map(|part| part.len()).sum::<usize>();
+        if self.gathered.bytes().len() >= self.bytes_at_once
+            || self.bytes >= IN_PLACE * self.bytes_at_once
+        {
             self.hash();
         }
     }

@@ -25,7 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand::make_rng;
 use rand::rngs::StdRng;
 
-use crate::primitives::{Collected, Grove, Groves, Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::{Collected, Grove, Groves, Hash256, HashFunction, Header, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
@@ -243,13 +243,13 @@ impl Backend for Guarded {
         right
     }
 
-    fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
+    fn hash_messages(&self, function: HashFunction, messages: &[&[u8]], digests: &mut [Hash256]) {
         assert_eq!(messages.len(), digests.len(), "one digest per message");
         if !self.takes(JobKind::Messages, messages.len()) {
             return self.cpu.hash_messages(function, messages, digests);
         }
         let kind = MessageDigests(function);
-        if !self.digests(&kind, &messages.iter().collect::<Vec<_>>(), digests) {
+        if !self.digests(&kind, messages, digests) {
             self.cpu.hash_messages(function, messages, digests);
         }
     }

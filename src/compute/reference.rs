@@ -2,7 +2,7 @@
 //!
 //! No dependency, no instruction set, no threads. Every other backend is held to this one.
 
-use crate::primitives::{Hash256, HashFunction, Header, Messages, Trees};
+use crate::primitives::{Hash256, HashFunction, Header, Trees};
 
 use super::Backend;
 #[cfg(feature = "mine")]
@@ -195,7 +195,7 @@ impl Backend for Reference {
         }
     }
 
-    fn hash_messages(&self, function: HashFunction, messages: &Messages, digests: &mut [Hash256]) {
+    fn hash_messages(&self, function: HashFunction, messages: &[&[u8]], digests: &mut [Hash256]) {
         assert_eq!(messages.len(), digests.len(), "one digest per message");
         for (message, digest) in messages.iter().zip(digests) {
             *digest = match function {

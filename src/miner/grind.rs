@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::compute::Cpu;
-    use crate::primitives::{CompactTarget, Hash256, HashFunction, Messages, Trees};
+    use crate::primitives::{CompactTarget, Hash256, HashFunction, Trees};
 
     /// Asks for each stretch while it is at the one before, and says of one of them that its first nonce wins.
     struct Ahead {
@@ -146,7 +146,7 @@ mod tests {
         }
         fn header_ids(&self, _: &[Header], _: &mut [Hash256]) {}
         fn merkle_roots(&self, _: &Trees, _: &mut [Hash256]) {}
-        fn hash_messages(&self, _: HashFunction, _: &Messages, _: &mut [Hash256]) {}
+        fn hash_messages(&self, _: HashFunction, _: &[&[u8]], _: &mut [Hash256]) {}
         fn rfc6962_roots(&self, _: &Trees, _: &mut [Hash256]) {}
         fn search(&self, job: &SearchJob) -> Option<u32> {
             self.cpu.search(job)

@@ -62,6 +62,12 @@ impl Messages {
         &self.bytes[start..self.ends[index]]
     }
 
+    /// All messages, as backends take them.
+    #[must_use]
+    pub fn slices(&self) -> Vec<&[u8]> {
+        self.iter().collect()
+    }
+
     /// Each message in turn.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (0..self.len()).map(|index| self.get(index))

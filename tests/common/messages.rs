@@ -51,6 +51,6 @@ pub fn digests_by(
 ) -> Vec<Hash256> {
     // What stands there before a call must not stand there after it.
     let mut digests = vec![Hash256::from_bytes([0xa5; 32]); messages.len()];
-    backend.hash_messages(function, messages, &mut digests);
+    backend.hash_messages(function, &messages.slices(), &mut digests);
     digests
 }

@@ -139,7 +139,7 @@ impl Work {
             Self::BitcoinTrees(trees) => backend.merkle_roots(trees, &mut digests),
             Self::Rfc6962Trees(trees) => backend.rfc6962_roots(trees, &mut digests),
             Self::Messages(messages) => {
-                backend.hash_messages(HashFunction::Sha256d, messages, &mut digests);
+                backend.hash_messages(HashFunction::Sha256d, &messages.slices(), &mut digests);
             }
             #[cfg(feature = "mine")]
             Self::Search(job) => {
@@ -245,7 +245,7 @@ mod tests {
                 ids.copy_from_slice(&known);
             }
             fn merkle_roots(&self, _: &Trees, _: &mut [Hash256]) {}
-            fn hash_messages(&self, _: HashFunction, _: &Messages, _: &mut [Hash256]) {}
+            fn hash_messages(&self, _: HashFunction, _: &[&[u8]], _: &mut [Hash256]) {}
             fn rfc6962_roots(&self, _: &Trees, _: &mut [Hash256]) {}
             #[cfg(feature = "mine")]
             fn search(&self, _: &SearchJob) -> Option<u32> {

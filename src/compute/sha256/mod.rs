@@ -18,7 +18,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-use crate::primitives::{Hash256, HashFunction, Header, Messages};
+use crate::primitives::{Hash256, HashFunction, Header};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
@@ -175,20 +175,19 @@ impl Platform {
         self.kernels().hash_nodes(bytemuck::cast_slice(nodes), bytemuck::cast_slice_mut(parents));
     }
 
-    /// The digests of messages in a row, from message `first` on, one for each place.
+    /// The digest of each message, in order.
     ///
     /// # Panics
-    /// If there are fewer messages than places.
+    /// If the slices differ in length.
     pub fn hash_messages(
         self,
         function: HashFunction,
-        messages: &Messages,
-        first: usize,
+        messages: &[&[u8]],
         digests: &mut [Hash256],
     ) {
-        assert!(first + digests.len() <= messages.len(), "one message per digest");
+        assert_eq!(messages.len(), digests.len(), "one digest per message");
         let digests = bytemuck::cast_slice_mut(digests);
-        self.kernels().hash_messages(Jobs { function, messages, first, digests });
+        self.kernels().hash_messages(Jobs { function, messages, digests });
     }
 
     /// The lowest nonce of the job's range that meets its target, if one does.

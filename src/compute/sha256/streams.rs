@@ -4,16 +4,14 @@
 use std::cmp::Reverse;
 
 use crate::compute::reference::IV;
-use crate::primitives::{HashFunction, Messages};
+use crate::primitives::HashFunction;
 
 use super::block::{BLOCK, State, block_of_digest, digest_of};
 
-/// Messages of a batch, from one of them on, and where their digests go.
+/// Messages, and as many places for their digests.
 pub(super) struct Jobs<'a> {
     pub(super) function: HashFunction,
-    pub(super) messages: &'a Messages,
-    /// The message whose digest is the first.
-    pub(super) first: usize,
+    pub(super) messages: &'a [&'a [u8]],
     pub(super) digests: &'a mut [[u8; 32]],
 }
 
@@ -94,7 +92,7 @@ impl Jobs<'_> {
         compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
         compress_one: impl Fn(&mut State, &[[u8; BLOCK]]),
     ) {
-        let blocks = |place: &usize| blocks(self.messages.get(self.first + place).len());
+        let blocks = |place: &usize| blocks(self.messages[*place].len());
         let mut places: Vec<usize> = (0..self.digests.len()).collect();
         places.sort_unstable_by_key(|place| Reverse(blocks(place)));
         self.hash_places(places.into_iter(), compress, compress_one);
@@ -120,10 +118,10 @@ impl Jobs<'_> {
         compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
         compress_one: impl Fn(&mut State, &[[u8; BLOCK]]),
     ) {
-        let Self { function, messages, first, digests } = self;
+        let Self { function, messages, digests } = self;
         let mut begin = |tail: &mut Tail| {
             let place = places.next()?;
-            Some(Lane::new(function, place, messages.get(first + place), tail))
+            Some(Lane::new(function, place, messages[place], tail))
         };
         let mut states = [IV; N];
         let mut tails = [[[0; BLOCK]; TAIL_BLOCKS]; N];

@@ -64,7 +64,6 @@ fn is_right(platform: Option<Platform>, name: &str) {
     parents(platform);
     published_messages(platform);
     messages(platform);
-    runs_of_messages(platform);
     #[cfg(feature = "mine")]
     search::is_right(platform);
 }
@@ -158,7 +157,7 @@ fn published_messages(platform: Platform) {
         let mut messages = Messages::new();
         (0..19).for_each(|_| messages.push(&[message.as_bytes()]));
         let mut digests = unwritten(messages.len());
-        platform.hash_messages(function, &messages, 0, &mut digests);
+        platform.hash_messages(function, &messages.slices(), &mut digests);
         assert!(digests.iter().all(|found| hex::encode(found.as_bytes()) == digest), "{digest}");
     }
 }
@@ -169,8 +168,8 @@ fn holds(platform: Platform, lengths: &[usize]) {
     lengths.iter().enumerate().for_each(|(seed, &length)| messages.push(&[&bytes(seed, length)]));
     for function in [HashFunction::Sha256, HashFunction::Sha256d] {
         let (mut digests, mut expected) = (unwritten(lengths.len()), unwritten(lengths.len()));
-        platform.hash_messages(function, &messages, 0, &mut digests);
-        Reference.hash_messages(function, &messages, &mut expected);
+        platform.hash_messages(function, &messages.slices(), &mut digests);
+        Reference.hash_messages(function, &messages.slices(), &mut expected);
         let count = lengths.len();
         assert!(digests == expected, "{function:?} of {count} with {}", platform.name());
     }
@@ -201,19 +200,6 @@ fn messages(platform: Platform) {
     let mixed: Vec<_> =
         bytes(7, 499).chunks(1).map(|byte| usize::from(byte[0]).pow(2) / 16).collect();
     holds(platform, &mixed);
-}
-
-/// Some messages of a batch, not from its beginning on.
-fn runs_of_messages(platform: Platform) {
-    let mut messages = Messages::new();
-    (0..40).for_each(|seed| messages.push(&[&bytes(seed, 29 * seed)]));
-    let mut expected = unwritten(messages.len());
-    Reference.hash_messages(HashFunction::Sha256, &messages, &mut expected);
-    for (first, count) in [(0, 0), (40, 0), (39, 1), (1, 39), (13, 19)] {
-        let mut digests = unwritten(count);
-        platform.hash_messages(HashFunction::Sha256, &messages, first, &mut digests);
-        assert!(digests == expected[first..first + count], "{count} from {first}");
-    }
 }
 
 #[cfg(feature = "mine")]
