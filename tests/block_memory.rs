@@ -65,6 +65,8 @@ fn threads_share_what_memory_there_is() {
     }
     file.into_inner().expect("it is written");
     drop(body);
+    // As the program does.
+    blockmill::keep_freed_memory();
     let before = peak();
     let options = BlockOptions {
         headers: Options {

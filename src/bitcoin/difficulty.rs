@@ -26,7 +26,10 @@ pub(super) struct Period {
 }
 
 impl Period {
-    /// Of so many blocks, at least one.
+    /// Of so many blocks.
+    ///
+    /// # Panics
+    /// If there are none.
     pub(super) const fn of(blocks: u32) -> Self {
         Self { inverse: (u64::MAX / blocks as u64).wrapping_add(1) }
     }

@@ -421,7 +421,7 @@ impl<R: HeaderRules> BlockTree<R> {
         let node = self.tree.nodes[body.block as usize];
         if self.flags[body.block as usize] & flag::BELOW_REJECTED != 0 {
             let parent = self.tree.nodes[node.parent as usize].id;
-            let alone = self.tree.rules.check_alone(&node.candidate());
+            let alone = self.tree.check_alone(&node.candidate());
             return alone.err().unwrap_or(Violation::BadPrevBlk { parent });
         }
         if matches!(node.state, State::Rejected { .. }) {

@@ -11,7 +11,7 @@ pub const MEDIAN_BLOCKS: usize = 11;
 /// The bits name a target of at most `limit`, before anything is computed from them, and the
 /// id meets it.
 #[inline]
-pub(super) fn proof_of_work_is_valid(limit: Target, block: &Candidate) -> Result<(), Violation> {
+pub(crate) fn proof_of_work_is_valid(limit: Target, block: &Candidate) -> Result<(), Violation> {
     let target = match block.bits.decode_within(limit) {
         Ok(target) => target,
         Err(why) => return Err(Violation::InvalidBits { why, bits: block.bits, limit }),

@@ -84,7 +84,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     /// Judges a rejected node again, for the evidence.
     pub(super) fn violation_of(&self, node: &Node) -> Violation {
         let block = node.candidate();
-        let alone = self.rules.check_alone(&block);
+        let alone = self.check_alone(&block);
         let verdict = alone.and_then(|()| match self.nodes[node.parent as usize].state {
             State::Connected { .. } => self.rules.check_in_context(&block, self.block(node.parent)),
             _ => Err(Violation::BadPrevBlk { parent: self.nodes[node.parent as usize].id }),

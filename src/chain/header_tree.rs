@@ -23,17 +23,9 @@ pub trait HeaderRules {
     /// The first header, which is exempt from every rule.
     fn genesis(&self) -> &Header;
 
-    /// The easiest target that a header may name.
+    /// The easiest target that a header may name: its proof of work is all that its own bytes are judged by,
+    /// in every family, and comes before everything else.
     fn pow_limit(&self) -> Target;
-
-    /// Judges what the header's own bytes say, in every family of chains its proof of work. Comes before
-    /// everything else.
-    ///
-    /// # Errors
-    /// The first rule that is broken.
-    fn check_alone(&self, block: &Candidate) -> Result<(), Violation> {
-        proof_of_work_is_valid(self.pow_limit(), block)
-    }
 
     /// Judges the header as a child of `parent`, which was accepted.
     ///
@@ -107,7 +99,8 @@ struct Difficulty {
 
 impl Difficulty {
     fn of(bits: CompactTarget, limit: Target) -> Self {
-        Self { bits, target: bits.decode_within(limit).ok(), work: block_work(bits) }
+        let target = bits.decode_within(limit).ok();
+        Self { bits, target, work: target.map_or(Work::ZERO, Target::work) }
     }
 }
 
@@ -117,7 +110,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         let genesis = *rules.genesis();
         let last_difficulty = Difficulty::of(genesis.bits(), rules.pow_limit());
         let (id, height, work) = match start {
-            Start::Genesis => (genesis.id(), 0, block_work(genesis.bits())),
+            Start::Genesis => (genesis.id(), 0, last_difficulty.work),
             Start::Trusted { id, height } => (id, height, Work::ZERO),
         };
         let root = Node {
@@ -181,6 +174,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     /// Judges what comes by other rules, such as those of another clock.
     pub fn set_rules(&mut self, rules: R) {
         self.rules = rules;
+        self.last_difficulty = Difficulty::of(self.last_difficulty.bits, self.rules.pow_limit());
     }
 
     /// Lists at most so many rejections of the input, which has not begun.
@@ -243,7 +237,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         let parent = parent.ok_or(Violation::BadPrevBlk { parent: parent_id })?;
         let (version, time, bits) = (header.version(), header.time(), header.bits());
         let block = Candidate { id, version, time, bits };
-        self.rules.check_alone(&block)?;
+        self.check_alone(&block)?;
         self.rules.check_in_context(&block, self.block(parent))?;
         let state = State::Waiting { next: NONE, child: NONE };
         let position = NOT_IN_INPUT;
@@ -256,6 +250,11 @@ impl<R: HeaderRules> HeaderTree<R> {
         // It counts once the input brings it.
         self.connected -= 1;
         Ok(node)
+    }
+
+    /// Judges what the own bytes of a header say.
+    pub(super) fn check_alone(&self, block: &Candidate) -> Result<(), Violation> {
+        proof_of_work_is_valid(self.rules.pow_limit(), block)
     }
 
     /// Takes the next header of the input. Gives its number if it is new.
@@ -279,7 +278,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         let parent_node = parent.unwrap_or(NONE);
         let node =
             self.push(Node { id, state, parent: parent_node, version, time, bits, position });
-        if let Err(violation) = self.rules.check_alone(&block) {
+        if let Err(violation) = self.check_alone(&block) {
             self.reject(node, violation);
         }
         match parent {
@@ -542,7 +541,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     /// so that the order of the input makes no difference.
     fn bring_known(&mut self, node: u32, block: &Candidate, position: Position) {
         let is_genesis = self.rules.genesis().id() == block.id;
-        match self.rules.check_alone(block) {
+        match self.check_alone(block) {
             Err(violation) if !is_genesis => {
                 let id = block.id;
                 self.rejections.push(Record { position, node, id, violation });
@@ -553,8 +552,4 @@ impl<R: HeaderRules> HeaderTree<R> {
             }
         }
     }
-}
-
-fn block_work(bits: CompactTarget) -> Work {
-    bits.decode().map_or(Work::ZERO, Target::work)
 }

@@ -12,7 +12,7 @@ mod rejections;
 
 pub use block_tree::{BlockTree, Body};
 pub use common_rules::MEDIAN_BLOCKS;
-pub(crate) use common_rules::time_is_after_median;
+pub(crate) use common_rules::{proof_of_work_is_valid, time_is_after_median};
 pub use header_tree::{HeaderRules, HeaderTree, Start};
 pub use node::{Ancestor, Candidate};
 pub use outcome::{BlockCounts, OrphanGroup, Outcome, SideBranch, Tip};

@@ -55,7 +55,7 @@ pub(super) enum Command {
     /// Mine blocks of a ledger into its chain file.
     #[cfg(feature = "mine")]
     Mine(MineArgs),
-    /// Find the nonce of a block header.
+    /// Find the nonce of a block header, and on request its version.
     #[cfg(feature = "mine")]
     Grind(GrindArgs),
     /// Begin a ledger, sign transactions for it, or make a dump of one to try things on.
@@ -309,7 +309,7 @@ pub(super) struct GrindArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) from: u32,
 
-    /// How many headers to try; by default all that are left.
+    /// How many headers to try at most; by default all that are left.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) count: Option<u64>,
 

@@ -69,7 +69,7 @@ fn parse(args: &GrindArgs) -> Result<HeaderRange, Error> {
         Error::usage(format!("a header is 160 hex digits, and this is {digits}: {error}"))
     })?;
     let header = Header::from_bytes(bytes).with_nonce(args.from);
-    let range = HeaderRange::from(header, args.roll_version).map_err(|why| {
+    let range = HeaderRange::starting_at(header, args.roll_version).map_err(|why| {
         Error::usage(format!("the header's bits {} name no target: {why}", header.bits()))
     })?;
     Ok(args.count.map_or(range, |count| range.take(count)))
@@ -130,4 +130,26 @@ fn status_line(range: HeaderRange, tried: Arc<AtomicU64>) -> Status {
             duration(expected.to_f64() / rate.max(1.0)),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::miner::VersionMask;
+
+    #[test]
+    fn an_interrupted_search_says_how_to_go_on() {
+        let mut bytes = [0; Header::LEN];
+        bytes[..4].copy_from_slice(&0x2000_0000i32.to_le_bytes());
+        bytes[72..76].copy_from_slice(&0x1d00_ffffu32.to_le_bytes());
+        let first = Header::from_bytes(bytes).with_nonce(u32::MAX - 9);
+        let range = HeaderRange::starting_at(first, VersionMask::BIP320).expect("bits").take(1_000);
+        let same = how_far(&range, 4);
+        assert!(same.ends_with("go on with --from 4294967290 --count 996"), "{same}");
+        let other = hex::encode(first.with_version(0x2000_2000).with_nonce(2).as_bytes());
+        let expected = format!("go on with --from 2 --count 988 and the header {other}");
+        let next = how_far(&range, 12);
+        assert!(next.ends_with(&expected), "{next}");
+        assert!(how_far(&range, 1_000).contains("whole range"));
+    }
 }

@@ -33,6 +33,9 @@ pub(super) fn in_two_steps<B: Backend + ?Sized>(
 /// cache, and the more messages there are, the longer all lanes have some.
 const IN_PLACE: usize = 16;
 
+/// What a message counts for at least, in bytes, so that what is noted of messages stays small as well.
+const MESSAGE_BYTES_MIN: usize = 256;
+
 /// The leaf that stands for zeros.
 const ZERO: usize = usize::MAX;
 
@@ -45,7 +48,7 @@ struct Digests<'b, 'a, B: ?Sized> {
     gathered: Messages,
     /// Those that are not hashed yet, where they lie; `None` for the next that was put together.
     messages: Vec<Option<&'a [u8]>>,
-    /// The bytes of these.
+    /// The bytes that these count for.
     bytes: usize,
     digests: Vec<Hash256>,
     /// The number of the grove's first message.
@@ -110,7 +113,8 @@ impl<'a, B: Backend + ?Sized> GroveSink<'a> for Digests<'_, 'a, B> {
             self.messages.push(None);
             self.gathered.push(parts);
         }
-        self.bytes += parts.iter().map(|part| part.len()).sum::<usize>();
+        let bytes = parts.iter().map(|part| part.len()).sum::<usize>();
+        self.bytes += bytes.max(MESSAGE_BYTES_MIN);
         if self.gathered.bytes().len() >= self.bytes_at_once
             || self.bytes >= IN_PLACE * self.bytes_at_once
         {

@@ -25,7 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand::make_rng;
 use rand::rngs::StdRng;
 
-use crate::primitives::{Collected, Grove, Groves, Hash256, HashFunction, Header, Trees};
+use crate::primitives::{Collected, GroveSink, Groves, Hash256, HashFunction, Header, Leaf, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
@@ -153,9 +153,10 @@ impl Guarded {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the device is off, so that the CPU does a batch that would be the device's.
-    fn falls_back(&self) -> bool {
-        let mut state = self.state();
+    /// Notes that the CPU does a batch which is the device's, if that is known to be off; gives whether it
+    /// is. A device that is at work is not waited for.
+    fn falls_back_at_once(&self) -> bool {
+        let Ok(mut state) = self.state.try_lock() else { return false };
         let is_off = state.device.is_none();
         state.tally.fallbacks += u64::from(is_off);
         is_off
@@ -280,19 +281,18 @@ impl Backend for Guarded {
         if !ever(JobKind::Messages) || !ever(trees) {
             return in_two_steps(self, function, shape, groves, roots);
         }
-        if self.falls_back() {
+        let mut size = Size::default();
+        groves.tell(&mut size);
+        assert_eq!(roots.len(), size.trees, "one root per tree");
+        if !self.takes(JobKind::Messages, size.messages) || !self.takes(trees, size.leaves) {
+            return in_two_steps(self, function, shape, groves, roots);
+        }
+        if self.falls_back_at_once() {
             return self.cpu.hash_groves(function, shape, groves, roots);
         }
         let mut collected = Collected::default();
         groves.tell(&mut collected);
         let groves = &collected.groves[..];
-        let count = |of: fn(&Grove<'_>) -> usize| groves.iter().map(of).sum::<usize>();
-        assert_eq!(roots.len(), count(|grove| grove.tree_count()), "one root per tree");
-        if !self.takes(JobKind::Messages, count(|grove| grove.message_count()))
-            || !self.takes(trees, count(|grove| grove.leaf_count()))
-        {
-            return in_two_steps(self, function, shape, &groves, roots);
-        }
         let noise = GroveRoots::noise(&mut self.state().rng, groves, self.limits);
         let kind = GroveRoots::new(function, shape, self.limits, &noise);
         if !self.digests(&kind, &groves.iter().collect::<Vec<_>>(), roots) {
@@ -330,6 +330,30 @@ impl Backend for Guarded {
     fn tally(&self) -> Tally {
         self.state().tally.clone()
     }
+}
+
+/// How much is told of groves.
+#[derive(Default)]
+struct Size {
+    messages: usize,
+    leaves: usize,
+    trees: usize,
+}
+
+impl<'a> GroveSink<'a> for Size {
+    fn message(&mut self, _: &[&'a [u8]]) {
+        self.messages += 1;
+    }
+
+    fn leaf(&mut self, _: Leaf) {
+        self.leaves += 1;
+    }
+
+    fn end_tree(&mut self) {
+        self.trees += 1;
+    }
+
+    fn end_grove(&mut self) {}
 }
 
 impl State {

@@ -21,7 +21,7 @@ pub(super) struct Grind {
 /// How a grind ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
-    /// With the solved header, of the lowest winning nonce.
+    /// With the first header that is solved.
     Found(Header),
     /// Without a solution in the range.
     Exhausted,

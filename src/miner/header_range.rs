@@ -101,7 +101,7 @@ impl FromStr for VersionMask {
 pub struct HeaderRange {
     first: Header,
     target: Target,
-    rolled: VersionMask,
+    mask: VersionMask,
     count: u64,
 }
 
@@ -110,11 +110,11 @@ impl HeaderRange {
     ///
     /// # Errors
     /// If its bits name no target.
-    pub fn from(first: Header, rolled: VersionMask) -> Result<Self, InvalidBits> {
+    pub fn starting_at(first: Header, mask: VersionMask) -> Result<Self, InvalidBits> {
         let target = first.bits().decode()?;
-        let versions = rolled.count() - rolled.number_of(first.version());
+        let versions = mask.count() - mask.number_of(first.version());
         let count = versions * NONCES - u64::from(first.nonce());
-        Ok(Self { first, target, rolled, count })
+        Ok(Self { first, target, mask, count })
     }
 
     /// At most the first `count` of them.
@@ -170,9 +170,9 @@ impl HeaderRange {
     fn header(&self, number: u64) -> Header {
         let place = u64::from(self.first.nonce()) + number;
         let version = self.first.version();
-        let number = self.rolled.number_of(version) + place / NONCES;
+        let number = self.mask.number_of(version) + place / NONCES;
         let nonce = u32::try_from(place % NONCES).expect("a remainder of 2^32");
-        self.first.with_version(self.rolled.with_number(version, number)).with_nonce(nonce)
+        self.first.with_version(self.mask.with_number(version, number)).with_nonce(nonce)
     }
 
     /// The headers of each version.
@@ -196,7 +196,8 @@ mod tests {
 
     fn range(version: i32, nonce: u32, rolled: u32) -> HeaderRange {
         let first = published_header().with_version(version).with_nonce(nonce);
-        HeaderRange::from(first, VersionMask::from_bits(rolled).expect("free bits")).expect("bits")
+        HeaderRange::starting_at(first, VersionMask::from_bits(rolled).expect("free bits"))
+            .expect("bits")
     }
 
     fn steps(range: HeaderRange) -> Vec<(u32, u32, u32)> {
@@ -251,7 +252,7 @@ mod tests {
         let mut bytes = *published_header().as_bytes();
         bytes[72..76].copy_from_slice(&0x1f00_ffffu32.to_le_bytes());
         let first = Header::from_bytes(bytes).with_nonce(u32::MAX - 99);
-        let all = HeaderRange::from(first, VersionMask::BIP320).expect("bits");
+        let all = HeaderRange::starting_at(first, VersionMask::BIP320).expect("bits");
         let wins = |number: &u64| {
             let header = all.header(*number);
             header.is_solved_by(&header.id())

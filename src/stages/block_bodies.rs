@@ -9,7 +9,7 @@ use std::cell::Cell;
 use rayon::prelude::*;
 
 use crate::bitcoin::{Block, BlockContext, BodyRules, HeaderRules, Packer, Params, Transaction};
-use crate::chain::{Candidate, HeaderRules as _};
+use crate::chain::{Candidate, HeaderRules as _, proof_of_work_is_valid};
 use crate::compute::{Backend, TreeShape};
 use crate::primitives::{
     GroveSink, Groves, Hash256, HashFunction, Header, Leaf, merkle_root, sha256d,
@@ -89,7 +89,8 @@ fn judge_some(
     for ((verdict, (bytes, _)), (header, id)) in verdicts {
         // The header comes first.
         if bytes.len() >= Header::LEN
-            && let Err(violation) = rules.check_alone(&Candidate::of(header, id))
+            && let Err(violation) =
+                proof_of_work_is_valid(rules.pow_limit(), &Candidate::of(header, id))
         {
             *verdict = Err(violation);
         }

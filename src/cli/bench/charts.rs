@@ -175,7 +175,7 @@ fn draw_lines<DB: DrawingBackend>(
         let mut free_to = WIDTH.cast_signed();
         let mut ticks = Vec::new();
         for batch in batches.into_iter().rev() {
-            let text = if last < 1e7 { grouped(batch) } else { scaled(batch as f64) };
+            let text = if last < 1e6 { grouped(batch) } else { scaled(batch as f64) };
             let (width, _) = root.estimate_text_size(&text, &letters)?;
             let (at, half) = (axis.map(&(batch as f64), limit), width.cast_signed() / 2);
             if at + half <= free_to {
@@ -446,8 +446,19 @@ mod tests {
 
     #[test]
     fn labels_of_sizes_do_not_stand_on_each_other() {
-        let points = (0..40).map(|size| (1 << size, 5.0)).collect();
-        let svg = lines("", &[Line { title: String::new(), class: "cpu", points }], None);
+        let chart = |sizes: &[u64]| {
+            let points = sizes.iter().map(|size| (*size, 5.0)).collect();
+            lines("", &[Line { title: String::new(), class: "cpu", points }], None)
+        };
+        for (sizes, texts) in [
+            ([1 << 10, 999_999], ["1,024", "999,999"]),
+            ([1 << 18, 1 << 21], ["262 k", "2.10 M"]),
+            ([1 << 18, 1 << 30], ["262 k", "1.07 G"]),
+        ] {
+            let svg = chart(&sizes);
+            assert!(texts.iter().all(|text| svg.contains(&format!("\n{text}\n"))), "{svg}");
+        }
+        let svg = chart(&(0..40).map(|size| 1 << size).collect::<Vec<_>>());
         let places = svg.lines().filter(|line| line.contains("text-anchor=\"middle\""));
         let places: Vec<i32> = places
             .filter_map(|line| line.split("x=\"").nth(1)?.split('"').next()?.parse().ok())
