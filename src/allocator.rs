@@ -21,8 +21,8 @@ mod glibc {
     #[expect(unsafe_code, reason = "the allocator can be spoken to through C alone")]
     pub(super) fn set(parameters: &[(c_int, c_int)]) {
         for &(name, value) in parameters {
-            // SAFETY: mallopt takes two numbers and holds the allocator's lock; one that it
-            // refuses stays as it is.
+            // SAFETY: mallopt takes two numbers, holds the allocator's lock, and leaves what it refuses as
+            // it is.
             unsafe { libc::mallopt(name, value) };
         }
     }

@@ -15,8 +15,8 @@
 //! - [`verdict`] names rules and evidence; [`Error`] is what keeps blockmill from judging.
 //! - [`signature`] is Ed25519 under one written rule, [`keys`] the file of a secret key.
 //! - [`primitives`] are the values that all of them share.
-//! - `miner` searches headers that meet their target and mines blocks (feature `mine`), [`mod@bench`] compares backends, [`cli`]
-//!   is the program.
+//! - `miner` searches headers that meet their target and mines blocks (feature `mine`), [`mod@bench`]
+//!   compares backends, [`cli`] is the program.
 //!
 //! Dependencies flow downward: `primitives` knows nobody, `verdict` only `primitives`, and nobody
 //! knows `cli`.

@@ -553,3 +553,41 @@ impl<R: HeaderRules> HeaderTree<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::header_chain;
+
+    /// Rules that allow whatever has proof of work.
+    struct Lax {
+        genesis: Header,
+        limit: Target,
+    }
+
+    impl HeaderRules for Lax {
+        fn genesis(&self) -> &Header {
+            &self.genesis
+        }
+        fn pow_limit(&self) -> Target {
+            self.limit
+        }
+        fn check_in_context(&self, _: &Candidate, _: Ancestor<'_>) -> Result<(), Violation> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn other_rules_have_their_own_limit() {
+        let [genesis, first, second] = header_chain(3)[..] else { panic!("three headers") };
+        let limit = genesis.bits().decode().expect("bits");
+        let lower = CompactTarget::from_bits(0x1d00_ffff).decode().expect("bits");
+        let mut tree = HeaderTree::new(Lax { genesis, limit }, Start::Genesis, 10);
+        assert!(tree.insert(&first, first.id(), Position(1)).is_some());
+        assert_eq!(tree.best_height(), 1);
+        tree.set_rules(Lax { genesis, limit: lower });
+        assert!(tree.insert(&second, second.id(), Position(2)).is_some());
+        assert_eq!(tree.best_height(), 1, "its bits are above the limit now");
+        assert_eq!(tree.rejections.count, 1);
+    }
+}
