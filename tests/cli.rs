@@ -342,6 +342,25 @@ fn the_document_is_the_same_for_any_backend_threads_and_batch() {
     }
 }
 
+/// The id of each header and the roots of each block, in blocks without witnesses and in some that hold
+/// transactions too long for a device.
+#[test]
+fn a_device_hashes_real_blocks() {
+    let Some(device) = common::test_device() else { return };
+    for (name, options, results) in [
+        ("mainnet_0-4312.blk.dat", &[][..], 2 * 4313),
+        ("mainnet_831328-831331.blk.dat", &["--start-height", "831328"], 3 * 4),
+    ] {
+        let Some(file) = data(&format!("bitcoin-blocks/{name}")) else { continue };
+        let of_device = [&["--device", &device, "--cross-check", "100%"], options].concat();
+        let (report, code) = validate(&of_device, &[&file]);
+        assert_eq!(code, 0, "{name}");
+        assert_eq!(report["backend"]["cross_checked"], results, "{name}");
+        let (right, _) = validate(&[&["--backend", "cpu"], options].concat(), &[&file]);
+        assert_eq!(comparable(report), comparable(right), "{name}");
+    }
+}
+
 #[test]
 fn arguments_that_make_no_sense_exit_2() {
     let file = fixture();

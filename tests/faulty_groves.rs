@@ -3,7 +3,7 @@
 mod common;
 
 use blockmill::compute::{Backend, CrossCheck, Guarded};
-use blockmill::primitives::{Grove, HashFunction};
+use blockmill::primitives::{Grove, Hash256, HashFunction, Leaf};
 
 use common::faulty::{Fault, KNOWN, LIMITS, assert_caught, flip, guarded};
 use common::groves::{KINDS, by, bytes, grove, right, roots, trees};
@@ -69,19 +69,49 @@ fn cross_check_catches_a_single_wrong_root() {
     }
 }
 
+/// Messages that are too long for the device are the CPU's, and nothing else of their grove is.
+#[test]
+fn a_long_message_leaves_its_grove_to_the_device() {
+    let bytes = bytes(10_000);
+    let most = LIMITS.longest_message;
+    // The first and the last are long, and some come in parts.
+    let lengths = [most + 1, 30, most + 1, most, 0, 3 * most, 7, most + 1];
+    let mut mixed = Grove::with_capacity(lengths.len());
+    for (index, length) in lengths.into_iter().enumerate() {
+        let cut = if index % 2 == 0 { length / 3 } else { 0 };
+        let (before, after) = bytes[index..index + length].split_at(cut);
+        mixed.push(&[before, after]);
+    }
+    let given = Leaf::Given(Hash256::from_bytes([7; 32]));
+    mixed.push_tree((0..8).map(Leaf::Digest));
+    mixed.push_tree([Leaf::Digest(0)].into_iter());
+    mixed.push_tree([given, Leaf::Digest(5), Leaf::Digest(6), Leaf::Digest(5)].into_iter());
+    let mut alone = Grove::with_capacity(1);
+    alone.push(&[&bytes[..=most]]);
+    alone.push_tree([Leaf::Digest(0), given].into_iter());
+    for kind in KINDS {
+        let groves = [grove(&bytes, 3, 50), mixed.clone(), alone.clone(), grove(&bytes, 9, 50)];
+        let (backend, log) = guarded(Fault::None, CrossCheck::OFF);
+        log.arm();
+        assert_right(&backend, kind, &groves, "long messages");
+        let tally = backend.tally();
+        assert_eq!((tally.fallbacks, tally.mismatches, tally.off), (0, 0, None));
+        let asked: Vec<_> = log.take_dispatches().into_iter().flat_map(|one| one.jobs).collect();
+        // All trees but that of the grove which has no other message, and the known answers.
+        assert_eq!(asked.len(), 2 + 3 + 2 + KNOWN);
+    }
+}
+
 /// Groves that no dispatch takes stand among others, whose order is kept.
 #[test]
 fn a_grove_too_large_for_the_device_is_no_fault() {
     let bytes = bytes(60_000);
     let most = LIMITS.longest_message;
-    let mut long = Grove::with_capacity(2);
-    long.push(&[&bytes[..7], &bytes[7..=most]]);
-    long.push(&[b"short"]);
     let full = |count| grove(&bytes, count, 20);
     // Too many messages, too many leaves and too many bytes.
     let large = [full(LIMITS.messages + 1), grove(&bytes, 130, most)];
     for kind in KINDS {
-        let groves = [full(3), long.clone(), full(1), large[0].clone(), large[1].clone(), full(9)];
+        let groves = [full(3), full(1), large[0].clone(), large[1].clone(), full(9)];
         let (backend, log) = guarded(Fault::None, CrossCheck::OFF);
         log.arm();
         assert_right(&backend, kind, &groves, "large ones");

@@ -12,7 +12,7 @@ mod common;
 use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use blockmill::compute::gpu::{Gpu, Kernels, adapters};
+use blockmill::compute::gpu::{Adapter, Gpu, Kernels, adapters};
 use blockmill::compute::{
     Backend, Device, DeviceError, HASHES_AT_ONCE, Noise, Reference, TreeShape, Work,
 };
@@ -134,6 +134,29 @@ fn adapters_have_ids_of_their_own() {
         assert!(!ids[..index].contains(id), "{ids:?}");
         assert!(id.contains(':') && !id.contains(' '), "{id}");
     }
+}
+
+/// NVIDIA's driver crashed when several threads asked for adapters, each by an entry of its own.
+#[test]
+fn several_threads_may_look_for_adapters_and_open_them() {
+    let Some(adapter) = common::test_adapter() else { return };
+    let header = &headers(1)[0];
+    let mut right = [Hash256::ZERO];
+    Reference.header_ids(std::slice::from_ref(header), &mut right);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    let same = |found: &Adapter| found.info().id == adapter.info().id;
+                    let found = adapters().into_iter().find(same).expect("it is still there");
+                    let mut gpu = found.open().expect("the adapter opens");
+                    let mut id = noise(1);
+                    gpu.hash(&Work::Headers(&[header]), &mut id).expect("the device works");
+                    assert!(id == right);
+                }
+            });
+        }
+    });
 }
 
 #[test]

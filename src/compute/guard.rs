@@ -25,12 +25,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand::make_rng;
 use rand::rngs::StdRng;
 
-use crate::primitives::{Collected, GroveSink, Groves, Hash256, HashFunction, Header, Leaf, Trees};
+use crate::primitives::{GroveSink, Groves, Hash256, HashFunction, Header, Leaf, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
 use super::crossover::{Crossovers, JobKind};
-use super::groves::in_two_steps;
+use super::groves::{in_two_steps, without_long_messages};
 use super::guarded_digests::{GroveRoots, HeaderIds, MessageDigests, Roots};
 #[cfg(feature = "mine")]
 use super::guarded_search::NONCES_AT_FIRST;
@@ -290,10 +290,9 @@ impl Backend for Guarded {
         if self.falls_back_at_once() {
             return self.cpu.hash_groves(function, shape, groves, roots);
         }
-        let mut collected = Collected::default();
-        groves.tell(&mut collected);
-        let groves = &collected.groves[..];
-        let noise = GroveRoots::noise(&mut self.state().rng, groves, self.limits);
+        let longest = self.limits.longest_message;
+        let groves = &without_long_messages(&self.cpu, function, longest, groves)[..];
+        let noise = GroveRoots::noise(&mut self.state().rng, groves);
         let kind = GroveRoots::new(function, shape, self.limits, &noise);
         if !self.digests(&kind, &groves.iter().collect::<Vec<_>>(), roots) {
             self.cpu.hash_groves(function, shape, &groves, roots);

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::primitives::{Grove, Hash256, HashFunction, Header, Leaf};
 
+use super::groves::length_of;
 use super::guard::Fault;
 use super::tree_shape::TreeShape;
 use super::{Device, DispatchLimits, Guarded, HASHES_AT_ONCE, Noise, Tally, Work, cpu, groves};
@@ -255,10 +256,9 @@ impl<'a> GroveRoots<'a> {
         Self { function, shape, limits, noise }
     }
 
-    /// Random bytes for [`GroveRoots::new`], more than the longest message of these groves that the device takes.
-    pub(super) fn noise(rng: &mut StdRng, groves: &[Grove<'_>], limits: DispatchLimits) -> Vec<u8> {
-        let lengths = groves.iter().flat_map(Grove::messages).map(length_of);
-        let longest = lengths.filter(|length| *length <= limits.longest_message).max();
+    /// Random bytes for [`GroveRoots::new`], more than the longest message of these groves.
+    pub(super) fn noise(rng: &mut StdRng, groves: &[Grove<'_>]) -> Vec<u8> {
+        let longest = groves.iter().flat_map(Grove::messages).map(length_of).max();
         let mut noise = vec![0; longest.unwrap_or(0).max(KNOWN_MESSAGE_BYTES_MAX) + 1];
         rng.fill_bytes(&mut noise);
         noise
@@ -279,11 +279,6 @@ impl<'a> GroveRoots<'a> {
     }
 }
 
-/// The bytes of a message that is given in parts.
-fn length_of(parts: &[&[u8]]) -> usize {
-    parts.iter().map(|part| part.len()).sum()
-}
-
 impl<'a> Kind for GroveRoots<'a> {
     type Job = Grove<'a>;
     type Known = Grove<'a>;
@@ -298,8 +293,7 @@ impl<'a> Kind for GroveRoots<'a> {
     }
 
     fn size(&self, grove: &Grove<'a>) -> usize {
-        let is_too_long = |parts: &[&[u8]]| length_of(parts) > self.limits.longest_message;
-        if grove.messages().any(is_too_long) || grove.message_count() == 0 {
+        if grove.message_count() == 0 {
             return usize::MAX;
         }
         self.weight(grove.message_bytes(), grove.message_count(), grove.leaf_count())
@@ -321,8 +315,9 @@ impl<'a> Kind for GroveRoots<'a> {
         let (first, second) = self.random_slice(rng, length).split_at(length / 2);
         grove.push(&[first, second]);
         let leaves = rng.random_range(2..=KNOWN_TREE_LEAVES_MAX);
-        let leaf = |_| match rng.random_range(0..5u32) {
-            4 => Leaf::Zero,
+        let leaf = |_| match rng.random_range(0..6u32) {
+            5 => Leaf::Given(Hash256::ZERO),
+            4 => Leaf::Given(Hash256::from_bytes(rng.random())),
             number => Leaf::Digest(number % 2),
         };
         grove.push_tree((0..leaves).map(leaf));

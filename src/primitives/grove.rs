@@ -1,12 +1,15 @@
 //! Messages and the Merkle trees over their digests as data: all that is hashed of a block.
 
+use super::Hash256;
+
 /// A leaf of a tree in a [`Grove`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaf {
     /// The digest of the message with this number, counted from zero.
     Digest(u32),
-    /// A hash of zeros: what stands for the coinbase among Bitcoin's witness ids (BIP141).
-    Zero,
+    /// A hash that is known: such as the zeros that stand for the coinbase among Bitcoin's witness ids
+    /// (BIP141), or the digest of a message that was hashed elsewhere.
+    Given(Hash256),
 }
 
 /// Some messages and trees whose leaves are their digests, so that hardware hashes both without the
@@ -50,7 +53,7 @@ impl<'a> Grove<'a> {
     pub fn push_leaf(&mut self, leaf: Leaf) {
         let is_there = match leaf {
             Leaf::Digest(message) => (message as usize) < self.message_count(),
-            Leaf::Zero => true,
+            Leaf::Given(_) => true,
         };
         assert!(is_there, "a leaf of a message that is not there: {leaf:?}");
         self.leaves.push(leaf);

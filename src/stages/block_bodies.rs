@@ -312,7 +312,7 @@ impl<'a> Open<'a> {
                 sink.message(&[transaction.bytes()]);
             }
             // The coinbase holds the commitment, so it cannot be in it.  (BIP141.)
-            sink.leaf(Leaf::Zero);
+            sink.leaf(Leaf::Given(Hash256::ZERO));
             let mut witness_ids = count..;
             for (transaction, id) in rest() {
                 let other = transaction.has_witness().then(|| witness_ids.next()).flatten();

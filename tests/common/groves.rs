@@ -16,7 +16,7 @@ pub fn trees(function: HashFunction, grove: &Grove<'_>) -> Vec<Vec<Hash256>> {
     let digests: Vec<_> = digests.collect();
     let hash = |leaf: &Leaf| match leaf {
         Leaf::Digest(message) => digests[*message as usize],
-        Leaf::Zero => Hash256::ZERO,
+        Leaf::Given(hash) => *hash,
     };
     grove.trees().map(|leaves| leaves.iter().map(hash).collect()).collect()
 }
@@ -46,7 +46,8 @@ pub fn by(
 }
 
 /// A block of so many messages of up to `longest` bytes, in one to three parts, cut from `bytes`: with a tree
-/// over all of them, and another over zeros and every other one, as a block with witnesses has. Two that begin at different places of the bytes are not alike.
+/// over all of them, and another over zeros, every other one and one more hash, much as a block with witnesses
+/// has. Two that begin at different places of the bytes are not alike.
 pub fn grove(bytes: &[u8], messages: usize, longest: usize) -> Grove<'_> {
     let mut grove = Grove::with_capacity(messages);
     for message in 0..messages {
@@ -62,9 +63,9 @@ pub fn grove(bytes: &[u8], messages: usize, longest: usize) -> Grove<'_> {
     let numbers = 0..u32::try_from(messages).expect("a small number");
     if messages > 0 {
         grove.push_tree(numbers.clone().map(Leaf::Digest));
-        grove.push_tree(
-            std::iter::once(Leaf::Zero).chain(numbers.skip(1).step_by(2).map(Leaf::Digest)),
-        );
+        let given = [Hash256::ZERO, oracle::hashes(78, messages + 1)[messages]].map(Leaf::Given);
+        let others = numbers.skip(1).step_by(2).map(Leaf::Digest);
+        grove.push_tree(given[..1].iter().copied().chain(others).chain(given[1..].iter().copied()));
     }
     grove
 }

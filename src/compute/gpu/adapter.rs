@@ -1,6 +1,7 @@
 //! Finding graphics hardware, naming it, and knowing how much it takes at once.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::compute::{DeviceError, DeviceInfo, DeviceType};
 
@@ -38,12 +39,28 @@ pub fn adapters() -> Vec<Adapter> {
     link::contain(|| Ok(enumerate())).unwrap_or_default()
 }
 
+/// Held by whoever asks a driver for adapters or opens a device: not every driver bears that on two threads.
+pub(super) fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static OPENING: Mutex<()> = Mutex::new(());
+    OPENING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The library's one entry to all drivers. It stays until the process ends: NVIDIA's driver crashes where one
+/// thread opens such an entry while another opens or closes one.  (gfx-rs/wgpu, issue 5930.)
+fn instance() -> &'static wgpu::Instance {
+    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+    INSTANCE.get_or_init(|| {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        // Debug builds would turn on the validation layer, which warns falsely about every shader.
+        descriptor.flags = wgpu::InstanceFlags::empty().with_env();
+        wgpu::Instance::new(descriptor)
+    })
+}
+
 fn enumerate() -> Vec<Adapter> {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    // Debug builds would turn on the validation layer, which warns falsely about every shader.
-    descriptor.flags = wgpu::InstanceFlags::empty().with_env();
-    let instance = wgpu::Instance::new(descriptor);
-    let handles = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let one_at_a_time = one_at_a_time();
+    let handles = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
+    drop(one_at_a_time);
 
     let mut seen = HashMap::new();
     let mut adapters: Vec<_> = handles.into_iter().map(Adapter::new).collect();

@@ -18,10 +18,19 @@ pub(super) struct Layout {
     digests: Vec<usize>,
     /// How many of them come before what comes back.
     digests_before: usize,
-    /// The node of each tree's root; `None` for a leaf of zeros alone.
-    roots: Vec<Option<usize>>,
+    /// The root of each tree.
+    roots: Vec<Root>,
     /// The number of trees of two leaves or more.
     trees: usize,
+    /// The hashes that are leaves of these as they are, tree after tree.
+    given: Vec<Hash256>,
+}
+
+/// Where a root is.
+enum Root {
+    Node(usize),
+    /// It is the only leaf of its tree.
+    Given(Hash256),
 }
 
 impl Layout {
@@ -48,30 +57,28 @@ impl Layout {
         let digests: Vec<usize> = digests.collect();
         let mut next = messages..;
         let roots = trees().map(|(first, leaves)| match leaves {
-            [Leaf::Digest(message)] => Some(digests[first + *message as usize]),
-            [Leaf::Zero] => None,
-            _ => next.next(),
+            [Leaf::Digest(message)] => Root::Node(digests[first + *message as usize]),
+            [Leaf::Given(hash)] => Root::Given(*hash),
+            _ => Root::Node(next.next().expect("endless")),
         });
         let roots: Vec<_> = roots.collect();
-        Self { digests, digests_before, roots, trees: next.start - messages }
+        let larger = trees().map(|(_, leaves)| leaves).filter(|leaves| leaves.len() > 1);
+        let given = larger.flatten().filter_map(|leaf| match leaf {
+            Leaf::Given(hash) => Some(*hash),
+            Leaf::Digest(_) => None,
+        });
+        let given = given.collect();
+        Self { digests, digests_before, roots, trees: next.start - messages, given }
     }
 
-    /// The node that is a hash of zeros: behind the roots.
-    fn zero(&self) -> usize {
+    /// The first node of those that are given: behind the roots.
+    fn first_given(&self) -> usize {
         self.digests.len() + self.trees
-    }
-
-    /// The node of a leaf of the grove whose first message has the number `first`.
-    fn node(&self, first: usize, leaf: Leaf) -> usize {
-        match leaf {
-            Leaf::Digest(message) => self.digests[first + message as usize],
-            Leaf::Zero => self.zero(),
-        }
     }
 
     /// The nodes that come back.
     fn fetched(&self) -> Range<usize> {
-        self.digests_before..self.zero()
+        self.digests_before..self.first_given()
     }
 
     /// The number of hashes that come back.
@@ -81,8 +88,11 @@ impl Layout {
 
     /// Puts the root of each tree to its place.
     pub(super) fn place(&self, fetched: &[Hash256], roots: &mut [Hash256]) {
-        for (place, node) in roots.iter_mut().zip(&self.roots) {
-            *place = node.map_or(Hash256::ZERO, |node| fetched[node - self.digests_before]);
+        for (place, root) in roots.iter_mut().zip(&self.roots) {
+            *place = match root {
+                Root::Node(node) => fetched[node - self.digests_before],
+                Root::Given(hash) => *hash,
+            };
         }
     }
 }
@@ -136,7 +146,10 @@ impl GroveKernels<'_> {
         let mut uploads = Vec::from(input.uploads(&buffers, &write));
         // Noise is what a kernel that writes nothing would leave in place.
         uploads.push(node(fetched.start, Source::Noise(noise, bytes(fetched.len()))));
-        uploads.push(node(layout.zero(), Source::Bytes(Hash256::ZERO.as_bytes())));
+        if !layout.given.is_empty() {
+            let given = Source::Bytes(bytemuck::cast_slice(&layout.given));
+            uploads.push(node(layout.first_given(), given));
+        }
         if !pair_bytes.is_empty() {
             let source = Source::Bytes(pair_bytes);
             uploads.push(Upload { buffer: pairs_buffer, offset: 0, source });
@@ -150,13 +163,20 @@ impl GroveKernels<'_> {
 
 /// The levels of all trees of two leaves or more.
 fn plan(shape: TreeShape, groves: &[&Grove<'_>], layout: &Layout) -> Plan {
-    // Their roots lie behind the digests, and the hash of zeros behind them.
+    // Their roots lie behind the digests, and the hashes that are given behind them.
     let mut plan = Plan::empty(shape, layout.digests.len(), layout.trees);
-    plan.nodes += 1;
+    plan.nodes += layout.given.len();
     let (mut first, mut number) = (0, 0);
+    let mut given = layout.first_given()..;
+    let mut nodes = Vec::new();
     for grove in groves {
         for leaves in grove.trees().filter(|leaves| leaves.len() > 1) {
-            plan.add(leaves.len(), |leaf| layout.node(first, leaves[leaf]), number);
+            nodes.clear();
+            nodes.extend(leaves.iter().map(|leaf| match leaf {
+                Leaf::Digest(message) => layout.digests[first + *message as usize],
+                Leaf::Given(_) => given.next().expect("endless"),
+            }));
+            plan.add(nodes.len(), |leaf| nodes[leaf], number);
             number += 1;
         }
         first += grove.message_count();
@@ -176,24 +196,27 @@ mod tests {
         for _ in 0..3 {
             second.push(&[b"b", b"c"]);
         }
-        second.push_tree([Leaf::Zero].into_iter());
+        let hash = |number: u8| Hash256::from_bytes([number; 32]);
+        second.push_tree([Leaf::Given(hash(6))].into_iter());
         second.push_tree([Leaf::Digest(0), Leaf::Digest(1), Leaf::Digest(2)].into_iter());
-        second.push_tree([Leaf::Zero, Leaf::Digest(2)].into_iter());
+        second.push_tree([Leaf::Given(hash(7)), Leaf::Digest(2), Leaf::Given(hash(8))].into_iter());
         let groves = [&first, &second];
         let layout = Layout::new(&groves);
-        // The digests of the second grove, then that of the first, which is a root; roots 4 and 5, zeros
-        // 6, inner nodes 7 and 8.
+        // The digests of the second grove, then that of the first, which is a root; roots 4 and 5, given
+        // hashes 6 and 7, inner nodes from 8 on.
         assert_eq!(layout.digests, [3, 0, 1, 2]);
-        assert_eq!((layout.fetched(), layout.zero()), (3..6, 6));
+        assert_eq!((layout.fetched(), layout.first_given()), (3..6, 6));
+        assert_eq!(layout.given, [hash(7), hash(8)]);
         let of_bitcoin = plan(TreeShape::Bitcoin, &groves, &layout);
-        assert_eq!(of_bitcoin.levels, [vec![[0, 1, 7], [2, 2, 8], [6, 2, 5]], vec![[7, 8, 4]]]);
-        assert_eq!(of_bitcoin.nodes, 9);
+        let levels =
+            [vec![[0, 1, 8], [2, 2, 9], [6, 2, 10], [7, 7, 11]], vec![[8, 9, 4], [10, 11, 5]]];
+        assert_eq!(of_bitcoin.levels, levels);
+        assert_eq!(of_bitcoin.nodes, 12);
         let of_rfc6962 = plan(TreeShape::Rfc6962, &groves, &layout);
-        assert_eq!(of_rfc6962.levels, [vec![[0, 1, 7], [6, 2, 5]], vec![[7, 2, 4]]]);
+        assert_eq!(of_rfc6962.levels, [vec![[0, 1, 8], [6, 2, 9]], vec![[8, 2, 4], [9, 7, 5]]]);
 
-        let hash = |number: u8| Hash256::from_bytes([number; 32]);
         let mut roots = [hash(9); 4];
         layout.place(&[hash(3), hash(4), hash(5)], &mut roots);
-        assert_eq!(roots, [hash(3), Hash256::ZERO, hash(4), hash(5)]);
+        assert_eq!(roots, [hash(3), hash(6), hash(4), hash(5)]);
     }
 }

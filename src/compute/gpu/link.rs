@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::compute::{DeviceError, DeviceTimes, DeviceType, Noise};
 
-use super::adapter::Adapter;
+use super::adapter::{self, Adapter};
 use super::stamps::{self, Stamps};
 
 /// How long to wait for hardware. One dispatch takes well under a second.
@@ -261,8 +261,12 @@ impl Link {
             required_features: adapter.handle().features() & stamps::FEATURES,
             ..Default::default()
         };
-        let (device, queue) = pollster::block_on(adapter.handle().request_device(&descriptor))
-            .map_err(|error| DeviceError::Unavailable(one_line(&error.to_string())))?;
+        let opened = {
+            let _guard = adapter::one_at_a_time();
+            pollster::block_on(adapter.handle().request_device(&descriptor))
+        };
+        let (device, queue) =
+            opened.map_err(|error| DeviceError::Unavailable(one_line(&error.to_string())))?;
 
         // Errors reach the handler at once and in order, so one sink that is read after each step
         // sees what nested error scopes would; without a handler they would panic.

@@ -59,10 +59,10 @@ const MESSAGES_MAX: usize = 1 << 16;
 /// The most bytes of all messages of one dispatch.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
-/// The longest message, in bytes; longer ones are the CPU's. One thread runs 1,025 compressions for
-/// it, by estimate ten million cycles, which is under the 50 ms after which desktops become sluggish.
+/// The longest message, in bytes; longer ones are the CPU's. One thread runs 129 compressions for it, one
+/// after the other, by estimate a million cycles: about as long as all others of a dispatch take together.
 /// For a message of many megabytes it would run for seconds, and a watchdog would reset the device.
-const LONGEST_MESSAGE: usize = 64 << 10;
+const LONGEST_MESSAGE: usize = 8 << 10;
 
 // The kernel counts the bits of a message in a word.
 const _: () = assert!(LONGEST_MESSAGE < 1 << 29);
@@ -433,12 +433,11 @@ fn dispatch_limits(adapter: &Adapter) -> Result<DispatchLimits, DeviceError> {
     let buffer = usize::try_from(buffer / 2).unwrap_or(usize::MAX);
     let threads = u64::from(limits.groups_per_dimension_max) * u64::from(HASH_GROUP);
     let threads = usize::try_from(threads).unwrap_or(usize::MAX);
-    // One less than there is room for, as there is a hash of zeros among the nodes of groves.
-    let messages = MESSAGES_MAX.min((buffer / size_of::<Hash256>()).saturating_sub(1)).min(threads);
+    let messages = MESSAGES_MAX.min(buffer / size_of::<Hash256>()).min(threads);
     let message_bytes = MESSAGE_BYTES_MAX.min(buffer - messages * PACKING_BYTES_MAX);
     Ok(DispatchLimits {
         headers: HEADERS_MAX.min(buffer / Header::LEN).min(threads),
-        leaves: LEAVES_MAX.min((buffer / NODE_BYTES_PER_LEAF).saturating_sub(1)).min(threads),
+        leaves: LEAVES_MAX.min(buffer / NODE_BYTES_PER_LEAF).min(threads),
         messages,
         message_bytes,
         longest_message: LONGEST_MESSAGE.min(message_bytes),
