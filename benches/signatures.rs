@@ -124,7 +124,12 @@ fn against_zebra(name: &str, count: usize, accounts: usize, kept: bool) {
     let kept_items: Vec<_> = items
         .iter()
         .zip(&keys)
-        .map(|(item, key)| KeptItem { key, message: item.message, signature: item.signature })
+        .map(|(Item { message, signature, .. }, key)| KeptItem {
+            key,
+            domain: &[],
+            message,
+            signature,
+        })
         .collect();
     let ours = || match kept {
         true => verify_batch_kept(&kept_items).expect("all are good"),

@@ -165,6 +165,7 @@ mod ledger {
             .collect();
         let items = signatures.iter().map(|Signed { from, message, signature }| KeptItem {
             key: &keys[from],
+            domain: &[],
             message,
             signature,
         });

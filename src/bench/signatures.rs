@@ -81,6 +81,7 @@ impl Signatures {
         if self.is_known {
             let items = self.signed.iter().map(|(key, message, signature)| KeptItem {
                 key: &self.decoded[*key],
+                domain: &[],
                 message,
                 signature,
             });

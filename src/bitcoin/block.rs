@@ -33,8 +33,8 @@ const WITNESS_FLAG: u8 = 1;
 /// A block that borrows from the bytes it was parsed from.
 #[derive(Clone, Debug)]
 pub struct Block<'a> {
-    /// The header.
-    pub header: Header,
+    /// The header, where it lies.
+    pub header: &'a Header,
     transactions: Transactions<'a>,
     len: usize,
 }
@@ -88,7 +88,7 @@ impl<'a> Block<'a> {
     /// The first byte that is wrong.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, MalformedBlock> {
         let mut reader = Reader::new(bytes);
-        let header = Header::from_bytes(reader.array()?);
+        let header = bytemuck::from_bytes(reader.take(Header::LEN)?);
         let mut transactions = Transactions::Many(Vec::new());
         read_transactions(&mut reader, |count, transaction| match &mut transactions {
             Transactions::Many(list) if count > 1 => {
@@ -187,6 +187,7 @@ fn read_transactions<'a>(
     Ok(())
 }
 
+#[inline(always)]
 fn read_transaction<'a>(
     reader: &mut Reader<'a>,
     index: usize,
@@ -208,6 +209,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Reads a transaction.  (Bitcoin Core: `UnserializeTransaction`.)
+    #[inline(always)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let all = reader.clone();
         let start = reader.offset();
@@ -330,6 +332,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// The inputs.
+    #[inline(always)]
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = Input<'a>> + use<'a> {
         let mut reader = self.reader(self.inputs_at);
         let count = reader.compact_size().expect(PARSED);
@@ -341,6 +344,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// The outputs.
+    #[inline(always)]
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = Output<'a>> + use<'a> {
         let mut reader = self.reader(self.outputs_at);
         let count = reader.compact_size().expect(PARSED);
@@ -393,11 +397,13 @@ fn is_null(prevout: &[u8]) -> bool {
 /// What was parsed once parses again.
 const PARSED: &str = "it was parsed before";
 
+#[inline(always)]
 fn skip_prefixed(reader: &mut Reader<'_>) -> Result<(), Malformed> {
     let len = reader.compact_size()?;
     reader.take(len).map(drop)
 }
 
+#[inline(always)]
 fn prefixed<'a>(reader: &mut Reader<'a>) -> &'a [u8] {
     let len = reader.compact_size().expect(PARSED);
     reader.take(len).expect(PARSED)

@@ -43,7 +43,7 @@ impl Account {
         out.extend_from_slice(&self.0);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let start = reader.offset();
         if reader.u8()? != Self::ED25519 {

@@ -102,7 +102,7 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// If the bytes are no canonical encoding; the offset counts from the transaction's first byte.
-    #[inline]
+    #[inline(always)]
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let transaction = Self::read(&mut reader)?;
@@ -111,7 +111,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Reads one transaction and leaves what follows it.
-    #[inline]
+    #[inline(always)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let kind_at = reader.offset();
         let kind = reader.u8()?;

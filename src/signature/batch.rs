@@ -72,7 +72,10 @@ pub struct Item<'a> {
 pub struct KeptItem<'a> {
     /// The key.
     pub key: &'a PublicKey,
-    /// The signed bytes.
+    /// What stands before the message in the signed bytes, and is the same in many: it need not be copied
+    /// to each.
+    pub domain: &'a [u8],
+    /// The signed bytes, behind the domain.
     pub message: &'a [u8],
     /// The signature; valid only with 64 bytes.
     pub signature: &'a [u8],
@@ -108,8 +111,10 @@ pub fn verify_batch_kept(items: &[KeptItem<'_>]) -> Result<(), BadSignature> {
 pub(super) trait Claim: Sync {
     /// The encoded key, if its length is right, and what is known of it.
     fn key(&self) -> Result<Key<'_>, InvalidSignature>;
-    /// The signed bytes and the signature.
-    fn signed(&self) -> (&[u8], &[u8]);
+    /// The signed bytes, in two parts.
+    fn message(&self) -> [&[u8]; 2];
+    /// The signature.
+    fn signature(&self) -> &[u8];
     /// Judges this one alone.
     fn verify(&self) -> Result<(), InvalidSignature>;
 }
@@ -120,8 +125,12 @@ impl Claim for Item<'_> {
         Ok(Key { bytes, kept: None })
     }
 
-    fn signed(&self) -> (&[u8], &[u8]) {
-        (self.message, self.signature)
+    fn message(&self) -> [&[u8]; 2] {
+        [&[], self.message]
+    }
+
+    fn signature(&self) -> &[u8] {
+        self.signature
     }
 
     fn verify(&self) -> Result<(), InvalidSignature> {
@@ -134,12 +143,16 @@ impl Claim for KeptItem<'_> {
         Ok(Key { bytes: self.key.as_bytes(), kept: Some(self.key) })
     }
 
-    fn signed(&self) -> (&[u8], &[u8]) {
-        (self.message, self.signature)
+    fn message(&self) -> [&[u8]; 2] {
+        [self.domain, self.message]
+    }
+
+    fn signature(&self) -> &[u8] {
+        self.signature
     }
 
     fn verify(&self) -> Result<(), InvalidSignature> {
-        self.key.verify(self.message, self.signature)
+        self.key.verify(&[self.domain, self.message].concat(), self.signature)
     }
 }
 
@@ -191,7 +204,7 @@ struct Chunk<'a, C> {
 /// What is hashed before the message: R and A.
 fn head<C: Claim>(claim: &C, key: Key<'_>) -> [u8; HEAD_LEN] {
     let mut head = [0; HEAD_LEN];
-    head[..32].copy_from_slice(&claim.signed().1[..32]);
+    head[..32].copy_from_slice(&claim.signature()[..32]);
     head[32..].copy_from_slice(key.bytes);
     head
 }
@@ -220,7 +233,7 @@ impl<'a, C: Claim> Chunk<'a, C> {
         let mut signatures = Vec::with_capacity(claims.len());
         for claim in claims {
             let Ok(key) = claim.key() else { break };
-            let Some(response) = encoding::response(claim.signed().1) else { break };
+            let Some(response) = encoding::response(claim.signature()) else { break };
             let number = *key_numbers.entry(key.bytes).or_insert_with(|| {
                 keys.push(key);
                 keys.len() - 1
@@ -237,7 +250,7 @@ impl<'a, C: Claim> Chunk<'a, C> {
                 some.iter().zip(claims).map(|(one, claim)| head(claim, keys[one.key])).collect();
             let commitments: Vec<_> = heads.iter().map(|head| *commitment_of(head)).collect();
             points.decode_commitments(&commitments);
-            let messages = heads.iter().zip(claims).map(|(head, claim)| (head, claim.signed().0));
+            let messages = heads.iter().zip(claims).map(|(head, claim)| (head, claim.message()));
             let hashes = engine.sha512(&messages.collect::<Vec<_>>());
             for (one, hash) in some.iter_mut().zip(&hashes) {
                 one.challenge = wide::words(hash);
@@ -328,12 +341,13 @@ impl<'a, C: Claim> Chunk<'a, C> {
             bytes
         });
         let parts: Vec<_> = parts.collect();
-        let messages: Vec<_> = parts.iter().map(|part| (&head, part.as_slice())).collect();
+        let messages: Vec<_> = parts.iter().map(|part| (&head, [part.as_slice(), &[]])).collect();
         let digests = self.engine.sha512(&messages);
         let seed: [u8; HEAD_LEN] = Sha512::digest(digests.as_flattened()).into();
         let blocks = self.signatures.len().div_ceil(4) as u64;
         let counters: Vec<_> = (0..blocks).map(u64::to_le_bytes).collect();
-        let messages: Vec<_> = counters.iter().map(|counter| (&seed, &counter[..])).collect();
+        let messages: Vec<_> =
+            counters.iter().map(|counter| (&seed, [&counter[..], &[]])).collect();
         let blocks = self.engine.sha512(&messages);
         let (weights, _) = blocks.as_flattened().as_chunks();
         let weights = weights.iter().map(|bytes| Weight::new(u128::from_le_bytes(*bytes)));
@@ -357,8 +371,9 @@ mod tests {
         let mut signature = [0; 64];
         signature[0] = 1; // R is the identity
         let is_halved = |keys: &mut dyn Iterator<Item = &PublicKey>| {
-            let claims: Vec<_> =
-                keys.map(|key| KeptItem { key, message: b"", signature: &signature }).collect();
+            let claims: Vec<_> = keys
+                .map(|key| KeptItem { key, domain: b"", message: b"", signature: &signature })
+                .collect();
             let chunk = Chunk::new(Engine::portable(), &claims);
             chunk.is_halved(&(0..chunk.signatures.len()))
         };
@@ -382,7 +397,7 @@ mod tests {
             let signatures: Vec<_> = signatures.collect();
             let claims: Vec<_> = signatures
                 .iter()
-                .map(|signature| KeptItem { key: &key, message, signature })
+                .map(|signature| KeptItem { key: &key, domain: b"", message, signature })
                 .collect();
             Chunk::new(Engine::portable(), &claims).weights(random)
         };

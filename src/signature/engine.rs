@@ -110,15 +110,15 @@ impl Engine {
     }
 }
 
-/// A message to hash, in two parts: the first is as long as R and A, or as a digest.
-pub(super) type Message<'a> = (&'a [u8; HEAD_LEN], &'a [u8]);
+/// A message to hash: a head, as long as R and A, or as a digest; and what follows it, in two parts.
+pub(super) type Message<'a> = (&'a [u8; HEAD_LEN], [&'a [u8]; 2]);
 
-/// The length of a message's first part in bytes.
+/// The length of a message's head in bytes.
 pub(super) const HEAD_LEN: usize = 64;
 
 /// The SHA-512 digest of one message.
-pub(super) fn sha512((head, rest): &Message<'_>) -> [u8; 64] {
-    Sha512::new().chain_update(head).chain_update(rest).finalize().into()
+pub(super) fn sha512((head, [domain, rest]): &Message<'_>) -> [u8; 64] {
+    Sha512::new().chain_update(head).chain_update(domain).chain_update(rest).finalize().into()
 }
 
 /// A key, and what is known of it.

@@ -41,8 +41,13 @@ pub(super) const ROUND: [u64; 80] = [
 ];
 
 /// How many blocks a message takes.
-pub(super) const fn blocks((_, rest): &Message<'_>) -> usize {
-    (HEAD_LEN + rest.len() + PADDING_MIN).div_ceil(BLOCK_LEN)
+pub(super) const fn blocks(message: &Message<'_>) -> usize {
+    (length(message) + PADDING_MIN).div_ceil(BLOCK_LEN)
+}
+
+/// The bytes of a message.
+const fn length((_, [domain, rest]): &Message<'_>) -> usize {
+    HEAD_LEN + domain.len() + rest.len()
 }
 
 /// The words of block `number` of several messages; zeros for a message that has ended.
@@ -57,19 +62,20 @@ pub(super) fn words<const N: usize>(messages: &[Message<'_>; N], number: usize) 
 /// Block `number` of a padded message (section 5.1.2).
 #[inline]
 fn block(message: &Message<'_>, number: usize) -> [u8; BLOCK_LEN] {
-    let (head, rest) = message;
+    let (head, [domain, rest]) = message;
     let mut block = [0; BLOCK_LEN];
-    // The block's share of the message's second part.
-    let share = if number == 0 {
-        block[..HEAD_LEN].copy_from_slice(*head);
-        &mut block[HEAD_LEN..]
-    } else {
-        &mut block[..]
+    let first = number * BLOCK_LEN;
+    let mut put = |part: &[u8], at: usize| {
+        // What the block and the part have in common.
+        let (from, to) = (at.max(first), (at + part.len()).min(first + BLOCK_LEN));
+        if from < to {
+            block[from - first..to - first].copy_from_slice(&part[from - at..to - at]);
+        }
     };
-    let from = rest.len().min((number * BLOCK_LEN).saturating_sub(HEAD_LEN));
-    let taken = share.len().min(rest.len() - from);
-    share[..taken].copy_from_slice(&rest[from..from + taken]);
-    let length = HEAD_LEN + rest.len();
+    put(*head, 0);
+    put(domain, HEAD_LEN);
+    put(rest, HEAD_LEN + domain.len());
+    let length = length(message);
     if length / BLOCK_LEN == number {
         block[length % BLOCK_LEN] = 0x80;
     }

@@ -5,6 +5,7 @@
 //! sound is packed here for the chain file, if there is one: many blocks at a time as well.
 
 use std::cell::Cell;
+use std::slice;
 
 use rayon::prelude::*;
 
@@ -86,7 +87,17 @@ fn judge_some(
     let first = verdicts.len();
     judge.judge_some(blocks, alone, verdicts);
     let verdicts = verdicts[first..].iter_mut().zip(blocks).zip(headers.iter().zip(ids));
+    let mut last = None;
     for ((verdict, (bytes, _)), (header, id)) in verdicts {
+        // Bits are read once for blocks in a row.
+        let target = match last {
+            Some((bits, target)) if bits == header.bits() => target,
+            _ => header.bits().decode_within(rules.pow_limit()).ok(),
+        };
+        last = Some((header.bits(), target));
+        if target.is_some_and(|target| target.is_met_by(&id)) {
+            continue;
+        }
         // The header comes first.
         if bytes.len() >= Header::LEN
             && let Err(violation) =
@@ -163,18 +174,23 @@ impl BodyJudge<'_> {
 
     /// Puts the verdict on each open body that is not sound to its place in the batch.
     fn judge_open(&self, open: &[&Open<'_>], verdicts: &mut [Result<(), Violation>]) {
-        let hashed = self.digests(open.iter().copied().filter(|open| !open.on_host));
-        let mut hashed = hashed.into_iter();
-        let hashed: Vec<_> =
-            open.iter().map(|open| if open.on_host { None } else { hashed.next() }).collect();
+        let roots = self.roots(open.iter().copied().filter(|open| !open.on_host));
+        let mut roots = roots.iter();
+        let hashed = open.iter().map(|open| {
+            (!open.on_host).then(|| Digests {
+                root: open.has_root().then(|| next_of(&mut roots)),
+                witness_root: open.commits.then(|| next_of(&mut roots)),
+            })
+        });
+        let hashed: Vec<_> = hashed.collect();
         // Nearly all are sound, so only what is not is written down.
         let judged: Vec<_> = open
             .par_iter()
             .zip(&hashed)
             .filter_map(|(open, hashed)| {
                 let (verdict, was_wrong) = match hashed {
-                    Some(digests) => self.confirm(open, digests),
-                    None => (self.check(open, &self.host_digests(open), &Cell::new(false)), false),
+                    Some(digests) => self.confirm(open, *digests),
+                    None => (self.check_on_host(open), false),
                 };
                 (verdict.is_err() || was_wrong).then_some((open.index, verdict, was_wrong))
             })
@@ -188,84 +204,66 @@ impl BodyJudge<'_> {
         }
         // One wrong digest makes all of the batch doubtful.
         self.backend.was_wrong("a Merkle root or a transaction id of a block was wrong".into());
-        let right: Vec<_> = open
-            .par_iter()
-            .map(|open| self.check(open, &self.host_digests(open), &Cell::new(false)))
-            .collect();
+        let right: Vec<_> = open.par_iter().map(|open| self.check_on_host(open)).collect();
         for (open, verdict) in open.iter().zip(right) {
             verdicts[open.index] = verdict;
         }
     }
 
-    /// What the backend's digests say of a block. No block is rejected on a device's word alone: then
+    /// What the backend's roots say of a block. No block is rejected on a device's word alone: then
     /// the host computes them again, and says whether the device was wrong.
-    fn confirm(&self, open: &Open<'_>, digests: &Digests) -> (Result<(), Violation>, bool) {
+    fn confirm(&self, open: &Open<'_>, digests: Digests<'_>) -> (Result<(), Violation>, bool) {
         let by_digests = Cell::new(false);
         let verdict = self.check(open, digests, &by_digests);
         if verdict.is_ok() || !by_digests.get() {
             return (verdict, false);
         }
-        let right = self.host_digests(open);
-        (self.check(open, &right, &by_digests), right != *digests)
+        let right = open.host_roots();
+        let right = Digests::of(&right);
+        (self.check(open, right, &by_digests), right != digests)
+    }
+
+    /// What the host's own roots say of a block.
+    fn check_on_host(&self, open: &Open<'_>) -> Result<(), Violation> {
+        self.check(open, Digests::of(&open.host_roots()), &Cell::new(false))
     }
 
     /// Every rule, in Bitcoin Core's order. `by_digests` is set if what fails depends on digests.
     fn check(
         &self,
         open: &Open<'_>,
-        digests: &Digests,
+        digests: Digests<'_>,
         by_digests: &Cell<bool>,
     ) -> Result<(), Violation> {
         let (rules, block) = (BodyRules::new(self.params), &open.block);
         by_digests.set(true);
-        let root = digests.root.unwrap_or(Hash256::ZERO);
+        let root = digests.root.copied().unwrap_or(Hash256::ZERO);
         rules.check_merkle(block, root).map_err(Violation::Block)?;
         by_digests.set(false);
         rules.check_block(block)?;
         rules.check_in_context(block, open.context).map_err(Violation::Block)?;
         if let Some(height) = open.context.height {
             by_digests.set(true);
-            let root = || digests.witness_root.unwrap_or(Hash256::ZERO);
+            let root = || digests.witness_root.copied().unwrap_or(Hash256::ZERO);
             rules.check_witnesses(block, height, root).map_err(Violation::Block)?;
             by_digests.set(false);
         }
         rules.check_weight(block).map_err(Violation::Block)
     }
 
-    /// The digests of one block, without a device.
-    #[expect(clippy::unused_self, reason = "the counterpart of the device's digests")]
-    fn host_digests(&self, open: &Open<'_>) -> Digests {
-        let transactions = open.block.transactions();
-        let ids: Vec<_> = transactions.par_iter().map(Transaction::id).collect();
-        let witness_root = open.commits.then(|| {
-            let witness_ids =
-                transactions.par_iter().enumerate().map(|(index, each)| match index {
-                    0 => Hash256::ZERO,
-                    _ => sha256d(each.bytes()),
-                });
-            merkle_root(&witness_ids.collect::<Vec<_>>())
-        });
-        Digests { root: (!ids.is_empty()).then(|| merkle_root(&ids)), witness_root }
-    }
-
-    /// The roots of many blocks, from the backend.
-    fn digests<'o, 'b: 'o>(
-        &self,
-        open: impl Iterator<Item = &'o Open<'b>> + Clone,
-    ) -> Vec<Digests> {
-        let trees = open.clone().map(|open| {
-            usize::from(!open.block.transactions().is_empty()) + usize::from(open.commits)
-        });
+    /// The roots of many blocks, from the backend: of each those that it has, the tree of ids first.
+    fn roots<'o, 'b: 'o>(&self, open: impl Iterator<Item = &'o Open<'b>> + Clone) -> Vec<Hash256> {
+        let trees =
+            open.clone().map(|open| usize::from(open.has_root()) + usize::from(open.commits));
         let mut roots = vec![Hash256::ZERO; trees.sum()];
         let (function, shape) = (HashFunction::Sha256d, TreeShape::Bitcoin);
-        self.backend.hash_groves(function, shape, &Transactions(open.clone()), &mut roots);
-        let mut roots = roots.into_iter();
-        let digests = open.map(|open| Digests {
-            root: if open.block.transactions().is_empty() { None } else { roots.next() },
-            witness_root: if open.commits { roots.next() } else { None },
-        });
-        digests.collect()
+        self.backend.hash_groves(function, shape, &Transactions(open), &mut roots);
+        roots
     }
+}
+
+fn next_of<'r>(roots: &mut slice::Iter<'r, Hash256>) -> &'r Hash256 {
+    roots.next().expect("one root per tree")
 }
 
 /// A parsed body of the batch.
@@ -290,6 +288,26 @@ impl<'o, 'a: 'o, I: Iterator<Item = &'o Open<'a>> + Clone> Groves<'a> for Transa
 }
 
 impl<'a> Open<'a> {
+    /// Whether there is a tree of ids.
+    fn has_root(&self) -> bool {
+        !self.block.transactions().is_empty()
+    }
+
+    /// The roots of the two trees, without a device.
+    fn host_roots(&self) -> [Option<Hash256>; 2] {
+        let transactions = self.block.transactions();
+        let ids = || transactions.par_iter().map(Transaction::id).collect::<Vec<_>>();
+        let witness_root = self.commits.then(|| {
+            let witness_ids =
+                transactions.par_iter().enumerate().map(|(index, each)| match index {
+                    0 => Hash256::ZERO,
+                    _ => sha256d(each.bytes()),
+                });
+            merkle_root(&witness_ids.collect::<Vec<_>>())
+        });
+        [self.has_root().then(|| merkle_root(&ids())), witness_root]
+    }
+
     /// The ids of all transactions, then the witness ids of those that have other ones, where the block
     /// commits to them; and a tree over each, where there are any.
     fn tell(&self, sink: &mut dyn GroveSink<'a>) {
@@ -324,11 +342,17 @@ impl<'a> Open<'a> {
     }
 }
 
-/// What is hashed of a body.
+/// The roots of a body's trees.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Digests {
+struct Digests<'r> {
     /// Of the tree of ids; `None` without transactions.
-    root: Option<Hash256>,
-    /// The root of the tree of witness ids, where the block commits to it.
-    witness_root: Option<Hash256>,
+    root: Option<&'r Hash256>,
+    /// Of the tree of witness ids, where the block commits to it.
+    witness_root: Option<&'r Hash256>,
+}
+
+impl<'r> Digests<'r> {
+    const fn of([root, witness_root]: &'r [Option<Hash256>; 2]) -> Self {
+        Self { root: root.as_ref(), witness_root: witness_root.as_ref() }
+    }
 }

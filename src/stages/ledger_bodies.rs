@@ -15,9 +15,7 @@ use rayon::prelude::*;
 
 use crate::compute::{Backend, TreeShape};
 use crate::ledger::{Block, BodyRules, MAGIC, Params, Signature, Transaction};
-use crate::primitives::{
-    GroveSink, Groves, Hash256, HashFunction, Leaf, Messages, rfc6962, sha256d,
-};
+use crate::primitives::{GroveSink, Groves, Hash256, HashFunction, Leaf, rfc6962, sha256d};
 use crate::signature::{InvalidSignature, KeptItem, PublicKey, verify_batch_kept};
 use crate::verdict::Violation;
 
@@ -240,26 +238,22 @@ impl BodyJudge<'_> {
         let number: Vec<_> = number.collect();
         let keys = self.keys.decode(&keys);
         let domain = self.domain();
-        let bytes = signed.iter().map(|signed| domain.len() + signed.unsigned.len()).sum();
-        let mut messages = Messages::with_capacity(signed.len(), bytes);
-        let (mut good, mut bad_key) = (Vec::with_capacity(signed.len()), None);
+        let (mut items, mut bad_key) = (Vec::with_capacity(signed.len()), None);
         for (at, (signed, number)) in signed.iter().zip(number).enumerate() {
             match &keys[number] {
-                Ok(key) => good.push(key),
+                Ok(key) => items.push(KeptItem {
+                    key,
+                    domain: &domain,
+                    message: signed.unsigned,
+                    signature: signed.signature,
+                }),
                 Err(fault) => {
                     bad_key = Some((at, *fault));
                     break;
                 }
             }
-            messages.push(&[&domain, signed.unsigned]);
         }
-        let items = good.into_iter().zip(signed).zip(messages.iter());
-        let items = items.map(|((key, signed), message)| KeptItem {
-            key,
-            message,
-            signature: signed.signature,
-        });
-        match verify_batch_kept(&items.collect::<Vec<_>>()) {
+        match verify_batch_kept(&items) {
             Err(bad) => Some((bad.index, bad.fault)),
             Ok(()) => bad_key,
         }
