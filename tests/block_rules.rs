@@ -868,8 +868,19 @@ fn many_blocks_are_judged_each_at_its_place() {
     let draft = Draft::after(&Block::genesis());
     let root = Some(Hash256::ZERO);
     let sound = draft.mine().bytes;
+    // An id that the target of the blocks beside it would let pass.
+    let bits = CompactTarget::from_bits(0x1d00_ffff);
+    let easy = draft.bits.decode().expect("bits");
+    let harder = (draft.time..)
+        .map(|time| Draft { bits, time, wins: false, ..draft.clone() }.mine())
+        .find(|block| easy.is_met_by(&block.id()))
+        .expect("every second one does");
+    let mut easier = sound.clone();
+    easier[72..76].copy_from_slice(&0x2200_ffffu32.to_le_bytes());
     let kinds = [
         (sound.clone(), Ok(())),
+        (harder.bytes, Err(Rule::HighHash)),
+        (easier, Err(Rule::HighHash)),
         (draft.clone().with((0..4).map(spend)).mine().bytes, Ok(())),
         (Draft { wins: false, ..draft.clone() }.mine().bytes, Err(Rule::HighHash)),
         (Draft { root, ..draft.clone() }.mine().bytes, Err(Rule::BadTxnMrklRoot)),
@@ -879,7 +890,7 @@ fn many_blocks_are_judged_each_at_its_place() {
     ];
     let context = BlockContext { height: Some(1), median_time_past: None };
     let params = Params::of(Network::Regtest);
-    // Seven kinds in turn: no batch of a power of two begins with the same.
+    // Nine kinds in turn: no batch of a power of two begins with the same.
     let expected: Vec<_> = kinds.iter().map(|(_, verdict)| *verdict).cycle().take(1300).collect();
     let blocks = kinds.iter().map(|(bytes, _)| (&bytes[..], context));
     let blocks: Vec<_> = blocks.cycle().take(expected.len()).collect();
