@@ -177,10 +177,12 @@ fn search(c: &mut Criterion) {
     const NONCES: u32 = 1 << 16;
     let Ok(Some(Case::Search(job))) = Suite::Search.case(NONCES as usize) else { unreachable!() };
     let naive = |job: &SearchJob| job.nonces().find(|&nonce| job.is_won_by(nonce));
-    let solved = SearchJob { first: job.first - 100, ..job };
+    let winner = job.header.nonce();
+    let solved = SearchJob { first: winner - 100, last: winner + 100, ..job };
     for (_, cpu) in backends() {
-        assert_eq!(cpu.search(&solved), naive(&solved));
-        assert_eq!(cpu.search(&solved), Some(job.first - 1));
+        assert_eq!(naive(&solved), Some(winner));
+        assert_eq!(cpu.search(&solved), Some(winner));
+        assert_eq!(cpu.search(&job), None);
     }
 
     let mut group = c.benchmark_group("search, one thread");
