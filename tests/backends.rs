@@ -135,13 +135,9 @@ fn hashes_groves(backend: &dyn Backend, limits: DispatchLimits) {
     let many: Vec<_> = (0..400).map(|index| (index * 7 % 23, 500)).collect();
     holds(&many);
     holds(&[(2, 9), (3000, 700), (0, 0), (1, 1), (2000, 30)]);
-    // One that no dispatch takes, for its messages or for one of them, between others.
-    holds(&[
-        (5, 60),
-        (limits.messages + 1, 3),
-        (7, 100),
-        (40, 2 * limits.longest_message.min(4000)),
-    ]);
+    // One that no dispatch takes, and one of which some messages are too long for it, between others.
+    let longest = limits.longest_message.min(64 << 10);
+    holds(&[(5, 60), (limits.messages + 1, 3), (7, 100), (300, 2 * longest), (2, 9)]);
 }
 
 #[cfg(feature = "mine")]

@@ -16,12 +16,32 @@ fn assert_right(backend: &Guarded, (function, shape): Kind, groves: &[Grove<'_>]
     assert!(found == right(function, shape, groves), "{what}: {} groves", groves.len());
 }
 
+/// A grove of messages that are too long for the device, and others, with three trees.
+fn mixed(bytes: &[u8]) -> Grove<'_> {
+    let most = LIMITS.longest_message;
+    // The first and the last are long, and some come in parts.
+    let lengths = [most + 1, 30, most + 1, most, 0, 3 * most, 7, most + 1];
+    let mut mixed = Grove::with_capacity(lengths.len());
+    for (index, length) in lengths.into_iter().enumerate() {
+        let cut = if index % 2 == 0 { length / 3 } else { 0 };
+        let (before, after) = bytes[index..index + length].split_at(cut);
+        mixed.push(&[before, after]);
+    }
+    let given = Leaf::Given(Hash256::from_bytes([7; 32]));
+    mixed.push_tree((0..8).map(Leaf::Digest));
+    mixed.push_tree([Leaf::Digest(0)].into_iter());
+    mixed.push_tree([given, Leaf::Digest(5), Leaf::Digest(6), Leaf::Digest(5)].into_iter());
+    mixed
+}
+
 #[test]
 fn wholesale_faults_are_caught_in_the_first_dispatch() {
-    let bytes = bytes(3000);
+    let bytes = bytes(4000);
     let few = [grove(&bytes, 1, 200)];
-    // Of several sizes, empty ones among them, in two dispatches.
-    let many: Vec<_> = (0..40).map(|index| grove(&bytes[10 * index..], index % 7, 200)).collect();
+    // Of several sizes, empty ones among them, in two dispatches; and with messages that are the CPU's.
+    let mut many: Vec<_> =
+        (0..40).map(|index| grove(&bytes[10 * index..], index % 7, 200)).collect();
+    many.insert(17, mixed(&bytes));
     for kind in KINDS {
         for groves in [&few[..], &many] {
             for fault in Fault::WHOLESALE {
@@ -45,11 +65,12 @@ fn wholesale_faults_are_caught_in_the_first_dispatch() {
 /// Every root is held to the CPU's.
 #[test]
 fn cross_check_catches_a_single_wrong_root() {
-    let bytes = bytes(3000);
-    let groves: Vec<_> = (0..60).map(|index| grove(&bytes[10 * index..], 5, 90)).collect();
+    let bytes = bytes(4000);
+    let mut groves: Vec<_> = (0..60).map(|index| grove(&bytes[10 * index..], 5, 90)).collect();
+    groves.push(mixed(&bytes));
     let share = CrossCheck::percent(100.0).expect("a share");
     for (function, shape) in KINDS {
-        for (index, tree) in [(0, 1), (7, 0), (13, 1), (19, 0)] {
+        for (index, tree) in [(0, 1), (7, 0), (13, 1), (19, 0), (60, 0), (60, 2)] {
             let leaves = &trees(function, &groves[index])[tree];
             let job = leaves.iter().flat_map(|leaf| *leaf.as_bytes()).collect();
             let mut digest = roots(function, shape, &groves[index])[tree];
@@ -64,7 +85,7 @@ fn cross_check_catches_a_single_wrong_root() {
         log.arm();
         assert_right(&backend, (function, shape), &groves, "honest");
         let tally = backend.tally();
-        assert_eq!((tally.cross_checked, tally.mismatches, tally.off), (2 * 60, 0, None));
+        assert_eq!((tally.cross_checked, tally.mismatches, tally.off), (2 * 60 + 3, 0, None));
         assert!(log.calls() > 1, "several dispatches");
     }
 }
@@ -74,18 +95,7 @@ fn cross_check_catches_a_single_wrong_root() {
 fn a_long_message_leaves_its_grove_to_the_device() {
     let bytes = bytes(10_000);
     let most = LIMITS.longest_message;
-    // The first and the last are long, and some come in parts.
-    let lengths = [most + 1, 30, most + 1, most, 0, 3 * most, 7, most + 1];
-    let mut mixed = Grove::with_capacity(lengths.len());
-    for (index, length) in lengths.into_iter().enumerate() {
-        let cut = if index % 2 == 0 { length / 3 } else { 0 };
-        let (before, after) = bytes[index..index + length].split_at(cut);
-        mixed.push(&[before, after]);
-    }
-    let given = Leaf::Given(Hash256::from_bytes([7; 32]));
-    mixed.push_tree((0..8).map(Leaf::Digest));
-    mixed.push_tree([Leaf::Digest(0)].into_iter());
-    mixed.push_tree([given, Leaf::Digest(5), Leaf::Digest(6), Leaf::Digest(5)].into_iter());
+    let (mixed, given) = (mixed(&bytes), Leaf::Given(Hash256::from_bytes([7; 32])));
     let mut alone = Grove::with_capacity(1);
     alone.push(&[&bytes[..=most]]);
     alone.push_tree([Leaf::Digest(0), given].into_iter());

@@ -16,7 +16,7 @@ use blockmill::compute::gpu::{Adapter, Gpu, Kernels, adapters};
 use blockmill::compute::{
     Backend, Device, DeviceError, HASHES_AT_ONCE, Noise, Reference, TreeShape, Work,
 };
-use blockmill::primitives::{Hash256, HashFunction, Header, Messages, Trees, sha256d};
+use blockmill::primitives::{Grove, Hash256, HashFunction, Header, Leaf, Messages, Trees, sha256d};
 
 use common::groves;
 use common::messages::{EDGES, FUNCTIONS, messages, random_lengths};
@@ -262,6 +262,15 @@ fn groves_are_hashed_in_one_piece() {
             assert!(found == right.collect::<Vec<_>>(), "{shape:?}, {} groves", groves.len());
         }
     }
+    // A root that is given is not hashed, nor is anything else here.
+    let mut given = Grove::default();
+    given.push(&[&bytes[..10]]);
+    given.push_tree(std::iter::once(Leaf::Given(Hash256::from_bytes([9; 32]))));
+    let mut found = noise(1);
+    let work = Work::Groves(HashFunction::Sha256d, TreeShape::Bitcoin, &[&given]);
+    gpu.hash(&work, &mut found).expect("within the limits");
+    assert_eq!(found, [Hash256::from_bytes([9; 32])]);
+
     let messages = gpu.limits().messages + 1;
     let too_large = groves::grove(&bytes, messages, 0);
     let work = Work::Groves(HashFunction::Sha256, TreeShape::Rfc6962, &[&too_large]);

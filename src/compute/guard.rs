@@ -25,12 +25,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand::make_rng;
 use rand::rngs::StdRng;
 
-use crate::primitives::{GroveSink, Groves, Hash256, HashFunction, Header, Leaf, Trees};
+use crate::primitives::{Collected, GroveSink, Groves, Hash256, HashFunction, Header, Leaf, Trees};
 
 #[cfg(feature = "mine")]
 use super::SearchJob;
 use super::crossover::{Crossovers, JobKind};
-use super::groves::{in_two_steps, without_long_messages};
+use super::groves::{in_two_steps, length_of, without_long_messages};
 use super::guarded_digests::{GroveRoots, HeaderIds, MessageDigests, Roots};
 #[cfg(feature = "mine")]
 use super::guarded_search::NONCES_AT_FIRST;
@@ -291,7 +291,14 @@ impl Backend for Guarded {
             return self.cpu.hash_groves(function, shape, groves, roots);
         }
         let longest = self.limits.longest_message;
-        let groves = &without_long_messages(&self.cpu, function, longest, groves)[..];
+        let groves = if size.longest <= longest {
+            let mut collected = Collected::default();
+            groves.tell(&mut collected);
+            collected.groves
+        } else {
+            without_long_messages(&self.cpu, function, longest, groves)
+        };
+        let groves = &groves[..];
         let noise = GroveRoots::noise(&mut self.state().rng, groves);
         let kind = GroveRoots::new(function, shape, self.limits, &noise);
         if !self.digests(&kind, &groves.iter().collect::<Vec<_>>(), roots) {
@@ -335,13 +342,16 @@ impl Backend for Guarded {
 #[derive(Default)]
 struct Size {
     messages: usize,
+    /// The bytes of the longest of them.
+    longest: usize,
     leaves: usize,
     trees: usize,
 }
 
 impl<'a> GroveSink<'a> for Size {
-    fn message(&mut self, _: &[&'a [u8]]) {
+    fn message(&mut self, parts: &[&'a [u8]]) {
         self.messages += 1;
+        self.longest = self.longest.max(length_of(parts));
     }
 
     fn leaf(&mut self, _: Leaf) {

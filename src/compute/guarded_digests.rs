@@ -315,9 +315,9 @@ impl<'a> Kind for GroveRoots<'a> {
         let (first, second) = self.random_slice(rng, length).split_at(length / 2);
         grove.push(&[first, second]);
         let leaves = rng.random_range(2..=KNOWN_TREE_LEAVES_MAX);
-        let leaf = |_| match rng.random_range(0..6u32) {
-            5 => Leaf::Given(Hash256::ZERO),
-            4 => Leaf::Given(Hash256::from_bytes(rng.random())),
+        let leaf = |_| match rng.random_range(0..10u32) {
+            9 => Leaf::Given(Hash256::ZERO),
+            8 => Leaf::Given(Hash256::from_bytes(rng.random())),
             number => Leaf::Digest(number % 2),
         };
         grove.push_tree((0..leaves).map(leaf));

@@ -12,7 +12,7 @@ pub enum Leaf {
     Given(Hash256),
 }
 
-/// Some messages and trees whose leaves are their digests, so that hardware hashes both without the
+/// Some messages and trees whose leaves are their digests, or hashes that are given, so that hardware hashes both without the
 /// digests on the way to the host and back.
 ///
 /// Its results are the roots alone: they are held to what a header says, and nothing would show that a
@@ -115,7 +115,7 @@ impl<'a> Grove<'a> {
 
 /// The groves of many blocks, told to whoever hashes them, who needs no copy of them.
 pub trait Groves<'a> {
-    /// Tells all of them, in order.
+    /// Tells all of them, in order; the same each time.
     fn tell(&self, sink: &mut dyn GroveSink<'a>);
 }
 

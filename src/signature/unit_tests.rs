@@ -221,10 +221,12 @@ pub(super) fn compare_hashes(unit: impl Unit) {
     let bytes: Vec<u8> = (0..2_000u32).map(|i| (i * i % 251).to_le_bytes()[0]).collect();
     let heads: [[u8; 64]; 2] = [[0x5a; 64], *bytes.first_chunk().expect("64 bytes")];
     let lens = (0..330).chain([500, 1_000, 1_999]);
-    // Cut anywhere, so that either part begins and ends in any block, and at its ends.
-    let message =
-        |len: usize| (&heads[len % 2], bytes[..len].split_at(len * 89 % (len + 1)).into());
-    let messages: Vec<(_, [&[u8]; 2])> = lens.map(message).collect();
+    // Cut at the ends, and so that either part is the longer one.
+    let cut = |len: usize| {
+        let cuts = [0, len / 7, len - len / 7, len];
+        cuts.map(|cut| (&heads[len % 2], bytes[..len].split_at(cut).into()))
+    };
+    let messages: Vec<(_, [&[u8]; 2])> = lens.flat_map(cut).collect();
     let slowly = |(head, rest): &(&[u8; 64], [&[u8]; 2])| -> [u8; 64] {
         Sha512::new().chain_update(head).chain_update(rest.concat()).finalize().into()
     };

@@ -177,7 +177,7 @@ impl BodyJudge<'_> {
         let roots = self.roots(open.iter().copied().filter(|open| !open.on_host));
         let mut roots = roots.iter();
         let hashed = open.iter().map(|open| {
-            (!open.on_host).then(|| Digests {
+            (!open.on_host).then(|| Roots {
                 root: open.has_root().then(|| next_of(&mut roots)),
                 witness_root: open.commits.then(|| next_of(&mut roots)),
             })
@@ -189,7 +189,7 @@ impl BodyJudge<'_> {
             .zip(&hashed)
             .filter_map(|(open, hashed)| {
                 let (verdict, was_wrong) = match hashed {
-                    Some(digests) => self.confirm(open, *digests),
+                    Some(roots) => self.confirm(open, *roots),
                     None => (self.check_on_host(open), false),
                 };
                 (verdict.is_err() || was_wrong).then_some((open.index, verdict, was_wrong))
@@ -203,7 +203,7 @@ impl BodyJudge<'_> {
             return;
         }
         // One wrong digest makes all of the batch doubtful.
-        self.backend.was_wrong("a Merkle root or a transaction id of a block was wrong".into());
+        self.backend.was_wrong("a Merkle root of a block was wrong".into());
         let right: Vec<_> = open.par_iter().map(|open| self.check_on_host(open)).collect();
         for (open, verdict) in open.iter().zip(right) {
             verdicts[open.index] = verdict;
@@ -212,41 +212,41 @@ impl BodyJudge<'_> {
 
     /// What the backend's roots say of a block. No block is rejected on a device's word alone: then
     /// the host computes them again, and says whether the device was wrong.
-    fn confirm(&self, open: &Open<'_>, digests: Digests<'_>) -> (Result<(), Violation>, bool) {
-        let by_digests = Cell::new(false);
-        let verdict = self.check(open, digests, &by_digests);
-        if verdict.is_ok() || !by_digests.get() {
+    fn confirm(&self, open: &Open<'_>, roots: Roots<'_>) -> (Result<(), Violation>, bool) {
+        let by_roots = Cell::new(false);
+        let verdict = self.check(open, roots, &by_roots);
+        if verdict.is_ok() || !by_roots.get() {
             return (verdict, false);
         }
         let right = open.host_roots();
-        let right = Digests::of(&right);
-        (self.check(open, right, &by_digests), right != digests)
+        let right = Roots::of(&right);
+        (self.check(open, right, &by_roots), right != roots)
     }
 
     /// What the host's own roots say of a block.
     fn check_on_host(&self, open: &Open<'_>) -> Result<(), Violation> {
-        self.check(open, Digests::of(&open.host_roots()), &Cell::new(false))
+        self.check(open, Roots::of(&open.host_roots()), &Cell::new(false))
     }
 
-    /// Every rule, in Bitcoin Core's order. `by_digests` is set if what fails depends on digests.
+    /// Every rule, in Bitcoin Core's order. `by_roots` is set if what fails depends on roots.
     fn check(
         &self,
         open: &Open<'_>,
-        digests: Digests<'_>,
-        by_digests: &Cell<bool>,
+        roots: Roots<'_>,
+        by_roots: &Cell<bool>,
     ) -> Result<(), Violation> {
         let (rules, block) = (BodyRules::new(self.params), &open.block);
-        by_digests.set(true);
-        let root = digests.root.copied().unwrap_or(Hash256::ZERO);
+        by_roots.set(true);
+        let root = roots.root.copied().unwrap_or(Hash256::ZERO);
         rules.check_merkle(block, root).map_err(Violation::Block)?;
-        by_digests.set(false);
+        by_roots.set(false);
         rules.check_block(block)?;
         rules.check_in_context(block, open.context).map_err(Violation::Block)?;
         if let Some(height) = open.context.height {
-            by_digests.set(true);
-            let root = || digests.witness_root.copied().unwrap_or(Hash256::ZERO);
+            by_roots.set(true);
+            let root = || roots.witness_root.copied().unwrap_or(Hash256::ZERO);
             rules.check_witnesses(block, height, root).map_err(Violation::Block)?;
-            by_digests.set(false);
+            by_roots.set(false);
         }
         rules.check_weight(block).map_err(Violation::Block)
     }
@@ -344,14 +344,14 @@ impl<'a> Open<'a> {
 
 /// The roots of a body's trees.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Digests<'r> {
+struct Roots<'r> {
     /// Of the tree of ids; `None` without transactions.
     root: Option<&'r Hash256>,
     /// Of the tree of witness ids, where the block commits to it.
     witness_root: Option<&'r Hash256>,
 }
 
-impl<'r> Digests<'r> {
+impl<'r> Roots<'r> {
     const fn of([root, witness_root]: &'r [Option<Hash256>; 2]) -> Self {
         Self { root: root.as_ref(), witness_root: witness_root.as_ref() }
     }

@@ -180,7 +180,7 @@ fn show_blocks(args: &ShowArgs, storage: AnyStorage, report: &mut Report) -> Res
         merkle_root: block.header.merkle_root().to_string(),
         bytes: bytes.len(),
         transaction_ids: Some(ids.collect()),
-        ..BlockReport::of_header(place.height(), &block.header)
+        ..BlockReport::of_header(place.height(), block.header)
     });
     Ok(())
 }

@@ -45,8 +45,9 @@ pub(super) fn one_at_a_time() -> MutexGuard<'static, ()> {
     OPENING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The library's one entry to all drivers. It stays until the process ends: NVIDIA's driver crashes where one
-/// thread opens such an entry while another opens or closes one.  (gfx-rs/wgpu, issue 5930.)
+/// The library's one entry to all drivers. It stays until the process ends: NVIDIA's driver crashes where several
+/// threads open one of their own.  (gfx-rs/wgpu, issue 5930.) A driver that is replaced meanwhile may not
+/// be found again through it; then the CPU goes on.
 fn instance() -> &'static wgpu::Instance {
     static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
     INSTANCE.get_or_init(|| {

@@ -105,7 +105,7 @@ pub(super) struct GroveKernels<'a> {
 }
 
 impl GroveKernels<'_> {
-    /// `None` if there is nothing to hash, as no tree has a message.
+    /// `None` if no root has to be hashed.
     pub(super) fn start(
         self,
         link: &Link,

@@ -118,7 +118,8 @@ impl Plan {
         plan
     }
 
-    /// One without trees, for so many of them, whose leaves are among the first nodes.
+    /// One without trees, for so many of them. Their leaves are among the first nodes, or behind the roots
+    /// where the caller makes room for them.
     pub(super) const fn empty(shape: TreeShape, leaves: usize, trees: usize) -> Self {
         Self { shape, levels: Vec::new(), leaves, nodes: leaves + trees }
     }

@@ -84,11 +84,10 @@ const _: () = {
     let once = 64;
     let messages_up = (once + MESSAGES_MAX * message_up + MESSAGE_BYTES_MAX).next_power_of_two();
     assert!(HASHES_AT_ONCE * (messages_up + MESSAGES_MAX * id) <= STAGING_BYTES_MAX);
-    // Of groves, the messages and the levels go up together, with a hash of zeros.
-    let levels_up = LEAVES_MAX * (id / 2 + 2 * 12);
-    let once = once + id;
+    // Of groves, the messages and the levels go up together, with leaves that are given.
+    let levels_up = LEAVES_MAX * (id + id / 2 + 2 * 12);
     let groves_up = once + MESSAGES_MAX * message_up + MESSAGE_BYTES_MAX + levels_up;
-    let results = MESSAGES_MAX * id + LEAVES_MAX * id / 2 + id;
+    let results = MESSAGES_MAX * id + LEAVES_MAX * id / 2;
     assert!(HASHES_AT_ONCE * (groves_up.next_power_of_two() + results) <= STAGING_BYTES_MAX);
 };
 
@@ -215,18 +214,19 @@ impl Session {
         if digests.len() != count {
             return Err(DeviceError::Refused("not one place for each digest".into()));
         }
-        if let Some(submitted) = submitted {
-            let collect = |to: &mut [Hash256]| {
+        let collect = |to: &mut [Hash256]| match submitted {
+            None => Ok(()),
+            Some(submitted) => {
                 let bytes = bytemuck::cast_slice_mut(to);
                 self.link.collect(&mut slot.staging, submitted, bytes)
-            };
-            match layout {
-                None => collect(digests)?,
-                Some(layout) => {
-                    let mut fetched = vec![Hash256::ZERO; layout.fetched_count()];
-                    collect(&mut fetched)?;
-                    layout.place(&fetched, digests);
-                }
+            }
+        };
+        match layout {
+            None => collect(digests)?,
+            Some(layout) => {
+                let mut fetched = vec![Hash256::ZERO; layout.fetched_count()];
+                collect(&mut fetched)?;
+                layout.place(&fetched, digests);
             }
         }
         for (place, digest) in known {
@@ -433,6 +433,8 @@ fn dispatch_limits(adapter: &Adapter) -> Result<DispatchLimits, DeviceError> {
     let buffer = usize::try_from(buffer / 2).unwrap_or(usize::MAX);
     let threads = u64::from(limits.groups_per_dimension_max) * u64::from(HASH_GROUP);
     let threads = usize::try_from(threads).unwrap_or(usize::MAX);
+    // The nodes of groves take one half of the largest buffer at most for messages, and one for leaves: one
+    // that is given counts as itself there.
     let messages = MESSAGES_MAX.min(buffer / size_of::<Hash256>()).min(threads);
     let message_bytes = MESSAGE_BYTES_MAX.min(buffer - messages * PACKING_BYTES_MAX);
     Ok(DispatchLimits {
