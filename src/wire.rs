@@ -59,6 +59,9 @@ impl From<Malformed> for MalformedBlock {
 }
 
 /// A cursor over bytes.
+///
+/// What takes it by reference is inlined where much is read: a cursor whose place somebody knows lies in memory,
+/// and to move it takes loads that wait for the stores before them.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],

@@ -12,8 +12,8 @@ pub enum Leaf {
     Given(Hash256),
 }
 
-/// Some messages and trees whose leaves are their digests, or hashes that are given, so that hardware hashes both without the
-/// digests on the way to the host and back.
+/// Some messages and trees whose leaves are their digests, or hashes that are given, so that hardware hashes
+/// both without the digests on the way to the host and back.
 ///
 /// Its results are the roots alone: they are held to what a header says, and nothing would show that a
 /// digest is wrong whose root is right. Messages stay where they are, in any number of parts each.
