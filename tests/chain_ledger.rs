@@ -160,7 +160,7 @@ fn append_unjudged(
     bytes[..Header::LEN].copy_from_slice(header.as_bytes());
     let block = Block::decode(&bytes).expect("a block");
     let number = tree.insert_known(&block.header, header.id()).expect("a sound header");
-    store.append(number, &block, time).expect("memory");
+    store.append(number, &header.id(), &bytes, block.effects(), time).expect("memory");
     store.commit(tree.block(number)).expect("memory");
 }
 

@@ -60,12 +60,12 @@ fn accounts(state: &State) -> BTreeMap<[u8; 32], (u64, u64)> {
 /// Applies a block; afterwards the supply is the sum of all balances.
 fn apply(state: &mut State, block: &Block) {
     let decoded = ledger::Block::decode(&block.bytes).expect("an encoding");
-    state.apply(&decoded).expect("a sound block");
+    state.apply(decoded.effects()).expect("a sound block");
     supply_is_the_sum(state);
 }
 
 fn undo(state: &mut State, block: &Block) {
-    state.undo(&ledger::Block::decode(&block.bytes).expect("an encoding"));
+    state.undo(ledger::Block::decode(&block.bytes).expect("an encoding").effects());
     supply_is_the_sum(state);
 }
 
@@ -164,7 +164,7 @@ fn a_state_is_as_it_was_after_a_block_that_fails() {
     rest.push(ledger.sign(&Record { from: 90, fee: 1, ..Record::default() }));
     let block = ledger.block(&first, rest);
     let decoded = ledger::Block::decode(&block.bytes).expect("an encoding");
-    let violation = state.apply(&decoded).expect_err("more than the writer has");
+    let violation = state.apply(decoded.effects()).expect_err("more than the writer has");
     assert_eq!(violation.transaction(), u32::try_from(rest.len()).ok());
     assert_eq!((accounts(&state), state.supply()), before);
     supply_is_the_sum(&state);

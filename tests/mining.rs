@@ -461,7 +461,7 @@ fn judge(ledger: &Ledger, block: &Block<'_>, before: &State) -> Result<(), Viola
     };
     let mut transactions = block.transactions().skip(1);
     transactions.try_for_each(|(index, each)| BodyRules::check_transaction(index, &each))?;
-    before.clone().apply(block)?;
+    before.clone().apply(block.effects())?;
     length
 }
 

@@ -112,12 +112,13 @@ impl Append {
             params: Vec::new(),
         };
         let storage = FileStorage::create(path, &ChainFile::<FileStorage>::empty(&head))?;
-        let mut file = ChainFile::open(storage, |_, _, _, _| Ok(()))?;
+        let mut file = ChainFile::open(storage, |_, _, _, _| Ok(()))?.write_behind()?;
         let start = Instant::now();
         for height in 1..=self.commits {
             file.append_block(&self.block)?;
-            file.commit(TipRecord { height, id: Hash256::ZERO, tree_root: Hash256::ZERO })?;
+            file.begin_commit(TipRecord { height, id: Hash256::ZERO, tree_root: Hash256::ZERO })?;
         }
+        file.settled(true)?;
         Ok(start.elapsed())
     }
 

@@ -14,7 +14,8 @@ use crate::primitives::{Hash256, Header, rfc6962};
 use crate::wire::{Fault, Malformed, MalformedBlock, Reader, put_prefixed, put_varint};
 
 use super::body_rules::Shape;
-use super::{Account, Transaction};
+use super::effects::Collector;
+use super::{Account, Effects, Transaction};
 
 /// The shortest transaction, a reward: kind, version, account and three numbers; with its length.
 /// Counts are held against it, so none of another kind may be shorter on the average.
@@ -31,6 +32,7 @@ pub struct Block<'a> {
     unknown: Option<(u32, Malformed)>,
     /// What the rules on its shape need to know of its transactions.
     pub(super) shape: Shape,
+    effects: Effects,
     len: usize,
 }
 
@@ -43,54 +45,35 @@ impl<'a> Block<'a> {
     /// # Errors
     /// The first byte that is wrong.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MalformedBlock> {
-        let (mut unknown, mut shape) = (None, Shape::default());
-        let mut block =
-            Self::decode_leaves(bytes, |index, offset, leaf| match Transaction::decode(leaf) {
-                Ok(transaction) => {
-                    shape.add(index, &transaction);
-                    Ok(())
-                }
-                Err(fault) if fault.fault == Fault::Unknown => {
-                    unknown.get_or_insert((index, fault));
-                    Ok(())
-                }
-                Err(fault) => Err(Malformed { offset: offset + fault.offset, ..fault }),
-            })?;
-        (block.unknown, block.shape) = (unknown, shape);
-        Ok(block)
-    }
-
-    /// Decodes a block that has passed [`super::BodyRules`] before.
-    ///
-    /// # Panics
-    /// If the block was not decoded before.
-    pub(crate) fn decode_again(bytes: &'a [u8]) -> Self {
-        let block = Self::decode_leaves(bytes, |_, _, _| Ok(()));
-        let block = block.expect("it was decoded before");
-        debug_assert!(Self::decode(bytes).is_ok_and(|block| block.unknown.is_none()));
-        block
-    }
-
-    /// Takes a block apart. `judge` sees each transaction's index, its offset in the block, and its bytes.
-    fn decode_leaves(
-        bytes: &'a [u8],
-        mut judge: impl FnMut(u32, usize, &'a [u8]) -> Result<(), Malformed>,
-    ) -> Result<Self, MalformedBlock> {
         let mut reader = Reader::new(bytes);
         let header = Header::from_bytes(reader.array()?);
         let count = reader.count(TRANSACTION_LEN_MIN)?;
-        let leaves = Vec::with_capacity(count);
-        let mut block =
-            Self { header, leaves, unknown: None, shape: Shape::default(), len: bytes.len() };
-        for _ in 0..count {
-            let index = block.count();
+        let mut leaves = Vec::with_capacity(count);
+        let (mut unknown, mut shape) = (None, Shape::default());
+        let mut effects = Collector::with_capacity(count);
+        for index in 0..u32::try_from(count).unwrap_or(u32::MAX) {
             let at = |malformed| MalformedBlock { transaction: Some(index), malformed };
             let leaf = reader.prefixed(bytes.len()).map_err(at)?;
-            judge(index, reader.offset() - leaf.len(), leaf).map_err(at)?;
-            block.leaves.push(leaf);
+            let end = reader.offset();
+            match Transaction::decode(leaf) {
+                Ok(transaction) => {
+                    shape.add(index, &transaction);
+                    effects.add(&transaction, end);
+                }
+                Err(fault) if fault.fault == Fault::Unknown => {
+                    unknown.get_or_insert((index, fault));
+                    effects.add_unknown();
+                }
+                Err(fault) => {
+                    let offset = end - leaf.len() + fault.offset;
+                    return Err(at(Malformed { offset, ..fault }));
+                }
+            }
+            leaves.push(leaf);
         }
         reader.finish()?;
-        Ok(block)
+        let effects = effects.finish();
+        Ok(Self { header, leaves, unknown, shape, effects, len: bytes.len() })
     }
 
     /// The number of transactions.
@@ -117,6 +100,18 @@ impl<'a> Block<'a> {
     #[must_use]
     pub const fn unknown(&self) -> Option<(u32, Malformed)> {
         self.unknown
+    }
+
+    /// What its transactions do to the accounts.
+    #[must_use]
+    pub const fn effects(&self) -> &Effects {
+        &self.effects
+    }
+
+    /// The same, without the bytes.
+    #[must_use]
+    pub fn into_effects(self) -> Effects {
+        self.effects
     }
 
     /// The transactions with their indices, but for those of an unknown kind.

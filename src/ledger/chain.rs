@@ -1,5 +1,7 @@
 //! A ledger in a chain file: read back into a state, and appended to.
 
+use std::io;
+
 use crate::chain::file::{
     AnyStorage, BranchFile, ChainFile, ChainFileError, FileHead, FileLevel, Frame, FrameType,
     leading_count, payload_at,
@@ -8,7 +10,7 @@ use crate::chain::{Ancestor, HeaderTree, Start};
 use crate::primitives::{Hash256, Header};
 
 use super::compact::{self, Accounts, Nonces, Parent};
-use super::{Block, BodyRules, HeaderRules, Params, State};
+use super::{Block, BodyRules, Effects, HeaderRules, Params, State};
 
 /// What a chain file holds, read whole.
 pub struct LoadedLedger {
@@ -29,6 +31,8 @@ pub struct LedgerStore {
     accounts: Accounts,
     /// Where the frame of each block is, by its number in the tree.
     offsets: Vec<Option<u64>>,
+    /// Memory for the next payload.
+    payload: Vec<u8>,
 }
 
 /// A block as a chain file holds it, while the file is read.
@@ -99,6 +103,7 @@ impl LoadedLedger {
                 params: loading.params,
                 accounts: loading.accounts,
                 offsets: loading.offsets,
+                payload: Vec::new(),
             },
             tree: loading.tree,
             state: loading.state,
@@ -190,7 +195,7 @@ impl Loading {
                 // The state takes only what has passed these.
                 let shape = BodyRules::new(&self.params).check_shape(&block, Some(height + 1));
                 shape.map_err(broken)?;
-                self.state.apply(&block).map_err(broken)?;
+                self.state.apply(block.effects()).map_err(broken)?;
                 self.transactions += u64::from(block.count());
                 self.offsets.resize(self.offsets.len().max(node as usize + 1), None);
                 self.offsets[node as usize] = Some(offset);
@@ -231,7 +236,7 @@ impl Loading {
         );
         let bytes = bytes.map_err(damaged)?;
         let block = Block::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
-        self.state.undo(&block);
+        self.state.undo(block.effects());
         self.transactions -= u64::from(block.count());
         let parent = self.tree.parent(self.tip);
         self.tip = parent.ok_or_else(|| damaged("genesis cannot be taken back".into()))?;
@@ -335,22 +340,27 @@ impl LedgerStore {
             .map_err(|what| ChainFileError::Damaged { offset, height, what })
     }
 
-    /// Appends a sound block, whose parent is the tip.
+    /// Appends a sound block, whose parent is the tip: `id`, of these bytes and effects.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn append(
         &mut self,
         number: u32,
-        block: &Block<'_>,
+        id: &Hash256,
+        bytes: &[u8],
+        effects: &Effects,
         parent_time: u32,
     ) -> Result<(), ChainFileError> {
-        let mut payload = Vec::new();
-        compact::encode(block, &self.params, parent_time, &mut self.accounts, &mut payload);
-        let offset = self.branch.file_mut().append_block(&payload)?;
+        let mut payload = std::mem::take(&mut self.payload);
+        payload.clear();
+        let accounts = &mut self.accounts;
+        compact::encode(bytes, effects, &self.params, parent_time, accounts, &mut payload);
+        let appended = self.branch.file_mut().append_block(&payload);
+        self.payload = payload;
         self.offsets.resize(self.offsets.len().max(number as usize + 1), None);
-        self.offsets[number as usize] = Some(offset);
-        self.branch.extended(number, &block.header.id());
+        self.offsets[number as usize] = Some(appended?);
+        self.branch.extended(number, id);
         Ok(())
     }
 
@@ -360,6 +370,11 @@ impl LedgerStore {
     /// If the file cannot be written.
     pub fn take_back(&mut self, blocks: u32, tip: u32) -> Result<(), ChainFileError> {
         self.branch.take_back(blocks, tip)
+    }
+
+    /// The same, written by a thread of its own: see [`ChainFile::write_behind`].
+    pub(crate) fn write_behind(self) -> io::Result<Self> {
+        Ok(Self { branch: self.branch.write_behind()?, ..self })
     }
 
     /// Commits what was appended. `tip` is the tip in the tree.

@@ -29,9 +29,10 @@ use std::collections::HashMap;
 use foldhash::quality::RandomState;
 
 use crate::primitives::{CompactTarget, Hash256, Header, rfc6962};
-use crate::wire::{Fault, Malformed, Reader, put_prefixed, put_varint, put_zigzag};
+use crate::wire::{Fault, Malformed, Reader, put_varint, put_zigzag};
 
-use super::{Account, Block, Params, RULES_VERSION, SIGNATURE_LEN, Transaction};
+use super::effects::{NOBODY, Payment};
+use super::{Account, Block, Effects, Params, RULES_VERSION, SIGNATURE_LEN, Transaction};
 
 const TRANSFER: u8 = 1;
 const RECORD: u8 = 2;
@@ -52,27 +53,29 @@ impl Accounts {
     pub(crate) fn of(params: &Params) -> Self {
         let mut accounts = Self::default();
         for (account, _) in params.allocations() {
+            // Each stands there once.
             accounts.add(*account);
         }
         accounts
     }
 
-    fn add(&mut self, account: Account) {
+    /// Gives the next number to an account that has none.
+    fn add(&mut self, account: Account) -> u32 {
         let number = u32::try_from(self.accounts.len()).expect("fewer than 2^32 accounts");
-        if self.numbers.insert(account, number).is_none() {
-            self.accounts.push(account);
-        }
+        self.numbers.insert(account, number);
+        self.accounts.push(account);
+        number
     }
 
-    fn put(&mut self, out: &mut Vec<u8>, account: &Account) {
-        match self.numbers.get(account) {
-            Some(number) => put_varint(out, u64::from(*number) + 1),
-            None => {
-                put_varint(out, 0);
-                account.encode(out);
-                self.add(*account);
-            }
-        }
+    /// The numbers of the accounts that a block names, in the order in which it does. Those that are new get
+    /// the next ones.
+    fn of_block<'a>(&mut self, accounts: &'a [Account]) -> NumberedAccounts<'a> {
+        let known = self.accounts.len();
+        let numbers = accounts.iter().map(|account| match self.numbers.get(account) {
+            Some(number) => *number,
+            None => self.add(*account),
+        });
+        NumberedAccounts { accounts, numbers: numbers.collect(), known }
     }
 
     /// Reads an account. One that is new has a number already if the block was read before.
@@ -110,55 +113,83 @@ pub(crate) enum Nonces {
     After,
 }
 
-/// Appends the encoding of a sound block.
+/// Accounts of a block with their numbers in the file.
+struct NumberedAccounts<'a> {
+    accounts: &'a [Account],
+    numbers: Vec<u32>,
+    /// How many the file has named so far: those with higher numbers stand in full once.
+    known: usize,
+}
+
+impl NumberedAccounts<'_> {
+    /// Appends the account that has this number in the block.
+    #[inline]
+    fn put(&mut self, out: &mut Vec<u8>, account: u32) {
+        let number = self.numbers[account as usize];
+        // New ones are numbered in the order in which they come.
+        if number as usize == self.known {
+            put_varint(out, 0);
+            self.accounts[account as usize].encode(out);
+            self.known += 1;
+        } else {
+            put_varint(out, u64::from(number) + 1);
+        }
+    }
+}
+
+/// Appends the encoding of a sound block of these bytes and effects.
 pub(crate) fn encode(
-    block: &Block<'_>,
+    bytes: &[u8],
+    effects: &Effects,
     params: &Params,
     parent_time: u32,
     accounts: &mut Accounts,
     out: &mut Vec<u8>,
 ) {
-    let mut transactions = block.transactions();
-    let Some((_, Transaction::Reward { height, to, amount, extranonce })) = transactions.next()
-    else {
-        unreachable!("a sound block begins with its reward")
+    let header = bytes.first_chunk().map(|bytes| Header::from_bytes(*bytes));
+    let (Some(header), Some(reward)) = (header, effects.reward) else {
+        unreachable!("a sound block has a header, and begins with its reward")
     };
-    let step = i64::from(block.header.time()) - i64::from(parent_time);
+    let mut accounts = accounts.of_block(effects.accounts());
+    let step = i64::from(header.time()) - i64::from(parent_time);
     put_zigzag(out, step);
-    out.extend_from_slice(&block.header.nonce().to_le_bytes());
-    accounts.put(out, &to);
-    put_varint(out, extranonce);
-    let fees: u64 = block.transactions().map(|(_, each)| each.fee()).sum();
-    put_varint(out, params.subsidy(height) + fees - amount);
-    put_varint(out, u64::from(block.count()) - 1);
-    for (_, transaction) in transactions {
-        encode_transaction(&transaction, accounts, out);
+    out.extend_from_slice(&header.nonce().to_le_bytes());
+    accounts.put(out, reward.to);
+    put_varint(out, reward.extranonce);
+    put_varint(out, params.subsidy(reward.height) + effects.fees() - reward.amount);
+    put_varint(out, effects.payments.len() as u64);
+    for payment in &effects.payments {
+        encode_payment(payment, &bytes[payment.rest.clone()], &mut accounts, out);
     }
 }
 
-fn encode_transaction(transaction: &Transaction<'_>, accounts: &mut Accounts, out: &mut Vec<u8>) {
-    match transaction {
-        Transaction::Reward { .. } => unreachable!("a sound block has one reward"),
-        Transaction::Transfer { from, to, amount, fee, memo, signature, .. } => {
-            out.push(if memo.is_empty() { TRANSFER } else { TRANSFER_WITH_MEMO });
-            accounts.put(out, from);
-            accounts.put(out, to);
-            put_varint(out, *amount);
-            put_varint(out, *fee);
-            if !memo.is_empty() {
-                put_prefixed(out, memo);
-            }
-            out.extend_from_slice(signature);
-        }
-        Transaction::Record { from, fee, tag, payload, signature, .. } => {
-            out.push(RECORD);
-            accounts.put(out, from);
-            put_varint(out, *fee);
-            put_prefixed(out, tag);
-            put_prefixed(out, payload);
-            out.extend_from_slice(signature);
-        }
+/// Appends a transaction, of which `rest` is what stands in the file as it is.
+#[inline]
+fn encode_payment(
+    payment: &Payment,
+    rest: &[u8],
+    accounts: &mut NumberedAccounts<'_>,
+    out: &mut Vec<u8>,
+) {
+    let Payment { from, to, amount, fee, .. } = *payment;
+    if to == NOBODY {
+        out.push(RECORD);
+        accounts.put(out, from);
+        put_varint(out, fee);
+        out.extend_from_slice(rest);
+        return;
     }
+    // The length of an empty memo is not there.
+    let (code, rest) = match rest.split_first() {
+        Some((0, signature)) => (TRANSFER, signature),
+        _ => (TRANSFER_WITH_MEMO, rest),
+    };
+    out.push(code);
+    accounts.put(out, from);
+    accounts.put(out, to);
+    put_varint(out, amount);
+    put_varint(out, fee);
+    out.extend_from_slice(rest);
 }
 
 /// Gives back the canonical encoding of a block. `nonce` says what the state holds, before or after

@@ -4,7 +4,7 @@
 //! - [`Transaction`] and [`Block`]: the encodings, and what is signed. [`Account`]: who signs.
 //! - [`HeaderRules`], [`BodyRules`] and [`State`]: the rules, in the order in which they are judged:
 //!   headers with the difficulty of [`asert`], then what a body's own bytes say, then what depends on
-//!   the blocks before.
+//!   the blocks before, for which [`Effects`] are all that the state needs of a block.
 //! - [`pending`]: the file in which signed transactions wait for a miner.
 //! - [`DumpHead`] and [`put_record`]: the file in which a ledger is handed on. `generate` (feature `mine`)
 //!   writes synthetic ones.
@@ -16,6 +16,7 @@ mod body_rules;
 mod chain;
 mod compact;
 mod dump;
+mod effects;
 #[cfg(feature = "mine")]
 pub mod generate;
 mod header_rules;
@@ -32,6 +33,7 @@ pub use body_rules::BodyRules;
 pub use chain::{Event, LedgerStore, LoadedLedger, StoredBlock, params_of_head};
 pub(crate) use dump::RecordHead;
 pub use dump::{DUMP_MAGIC, DumpHead, HeadError, RECORD_BLOCK_LEN_MAX, put_record};
+pub use effects::Effects;
 pub use header_rules::HeaderRules;
 pub(crate) use params::future_max_of;
 pub use params::{InvalidParams, Params, RULES_VERSION};

@@ -4,13 +4,13 @@
 //! inverse. So no history is kept, and a reorganisation may be as deep as the chain is long.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use foldhash::quality::RandomState;
 
 use crate::verdict::Violation;
 
-use super::{Account, Block, Params, Transaction};
+use super::effects::{NOBODY, Reward};
+use super::{Account, Effects, Params};
 
 /// What an account holds. One that was never heard of holds nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,9 @@ impl State {
     pub fn genesis(params: &Params) -> Self {
         let mut state = Self { accounts: HashMap::default(), supply: 0, total: 0 };
         for (account, amount) in params.allocations() {
-            state.credit(account, amount);
+            // Each stands there once, with coins, and all of them fit.
+            state.accounts.insert(*account, AccountState { balance: amount, nonce: 0 });
+            state.total += amount;
             state.supply += amount;
         }
         state.check_supply();
@@ -80,29 +82,34 @@ impl State {
     ///
     /// # Panics
     /// If the supply is not the sum of all balances, which is a fault of this program.
-    pub fn apply(&mut self, block: &Block<'_>) -> Result<(), Violation> {
-        let (mut reward, mut fees) = (None, 0);
-        for (index, transaction) in block.transactions() {
-            if let Err(violation) = self.apply_transaction(index, &transaction) {
-                let applied = block.transactions().rev().skip_while(|(at, _)| *at >= index);
-                applied.for_each(|(_, transaction)| self.undo_transaction(&transaction));
-                return Err(violation);
+    pub fn apply(&mut self, effects: &Effects) -> Result<(), Violation> {
+        let mut held = Held::of(self, effects);
+        let mut fees = 0;
+        for (payment, transaction) in effects.payments.iter().zip(1..) {
+            let sender = &mut held.accounts[payment.from as usize];
+            let AccountState { balance, nonce: required } = *sender;
+            // The last nonce is never used, so that a next one can always be named.
+            if payment.nonce != required || required == u64::MAX {
+                return Err(Violation::BadTxNonce { transaction, required, found: payment.nonce });
             }
+            let needed = payment.spent();
+            if needed > balance {
+                return Err(Violation::BadTxBalance { transaction, balance, needed });
+            }
+            *sender = AccountState { balance: balance - needed, nonce: required + 1 };
+            held.credit(payment.to, payment.amount);
             // What the state allows fits: no more than all balances.
-            fees += transaction.fee();
-            if let Transaction::Reward { to, amount, .. } = transaction {
-                reward = Some((to, amount));
-            }
+            fees += payment.fee;
         }
         // Nobody spends a reward within its own block.
-        if let Some((to, amount)) = reward {
+        if let Some(Reward { to, amount, .. }) = effects.reward {
             // Fees leave the supply first, as they have left the balances: what the reward does not
             // claim of them is burnt.
             self.supply -= fees;
             self.supply += amount;
-            self.credit(&to, amount);
+            held.credit(to, amount);
         }
-        self.check_supply();
+        self.take(effects, held);
         Ok(())
     }
 
@@ -110,87 +117,73 @@ impl State {
     ///
     /// # Panics
     /// As [`State::apply`], and if it was another block.
-    pub fn undo(&mut self, block: &Block<'_>) {
-        if let Some((_, Transaction::Reward { to, amount, .. })) = block.transactions().next() {
-            self.debit(&to, amount);
+    pub fn undo(&mut self, effects: &Effects) {
+        let mut held = Held::of(self, effects);
+        if let Some(Reward { to, amount, .. }) = effects.reward {
+            held.debit(to, amount);
             self.supply -= amount;
-            self.supply += block.transactions().map(|(_, each)| each.fee()).sum::<u64>();
+            self.supply += effects.fees();
         }
-        for (_, transaction) in block.transactions().rev() {
-            self.undo_transaction(&transaction);
+        for payment in effects.payments.iter().rev() {
+            held.debit(payment.to, payment.amount);
+            held.accounts[payment.from as usize].nonce -= 1;
+            held.credit(payment.from, payment.spent());
+        }
+        self.take(effects, held);
+    }
+
+    /// Takes what the accounts of a block hold now.
+    fn take(&mut self, effects: &Effects, held: Held) {
+        let before = self.total.checked_sub(held.before).expect("a part of all balances");
+        let mut after = held.accounts.iter().map(|state| state.balance);
+        let after = after.try_fold(before, u64::checked_add);
+        self.total = after.expect("no more than the supply");
+        for (account, state) in effects.accounts().iter().zip(held.accounts) {
+            // An account that holds nothing and has made no transaction is as if it were never heard of, so
+            // that a state is the same whatever was applied and taken back in between.
+            if state == AccountState::default() {
+                self.accounts.remove(account);
+            } else {
+                self.accounts.insert(*account, state);
+            }
         }
         self.check_supply();
     }
 
-    fn apply_transaction(
-        &mut self,
-        index: u32,
-        transaction: &Transaction<'_>,
-    ) -> Result<(), Violation> {
-        let Some((from, nonce)) = transaction.sender().zip(transaction.nonce()) else {
-            return Ok(());
-        };
-        let sender = self.accounts.get_mut(from);
-        let AccountState { balance, nonce: required } =
-            sender.as_deref().copied().unwrap_or_default();
-        // The last nonce is never used, so that a next one can always be named.
-        if nonce != required || nonce == u64::MAX {
-            return Err(Violation::BadTxNonce { transaction: index, required, found: nonce });
-        }
-        let needed = transaction.spent();
-        if needed > balance {
-            return Err(Violation::BadTxBalance { transaction: index, balance, needed });
-        }
-        let after = AccountState { balance: balance - needed, nonce: nonce + 1 };
-        match sender {
-            Some(sender) => *sender = after,
-            None => drop(self.accounts.insert(*from, after)),
-        }
-        self.total = self.total.checked_sub(needed).expect("no more than the supply");
-        if let Transaction::Transfer { to, amount, .. } = transaction {
-            self.credit(to, *amount);
-        }
-        Ok(())
-    }
-
-    fn undo_transaction(&mut self, transaction: &Transaction<'_>) {
-        let Some(from) = transaction.sender() else { return };
-        if let Transaction::Transfer { to, amount, .. } = transaction {
-            self.debit(to, *amount);
-        }
-        self.accounts.entry(*from).or_default().nonce -= 1;
-        self.credit(from, transaction.spent());
-        self.forget_if_empty(from);
-    }
-
-    fn credit(&mut self, account: &Account, amount: u64) {
-        if amount > 0 {
-            let state = self.accounts.entry(*account).or_default();
-            state.balance = state.balance.checked_add(amount).expect("no more than the supply");
-            self.total = self.total.checked_add(amount).expect("no more than the supply");
-        }
-    }
-
-    fn debit(&mut self, account: &Account, amount: u64) {
-        if amount > 0 {
-            let state = self.accounts.entry(*account).or_default();
-            state.balance = state.balance.checked_sub(amount).expect("checked before");
-            self.total = self.total.checked_sub(amount).expect("checked before");
-            self.forget_if_empty(account);
-        }
-    }
-
-    /// An account that holds nothing and has made no transaction is as if it were never heard of, so
-    /// that a state is the same whatever was applied and taken back in between.
-    fn forget_if_empty(&mut self, account: &Account) {
-        if let Entry::Occupied(entry) = self.accounts.entry(*account)
-            && *entry.get() == AccountState::default()
-        {
-            entry.remove();
-        }
-    }
-
     fn check_supply(&self) {
         assert_eq!(self.total, self.supply, "the supply is the sum of all balances");
+    }
+}
+
+/// What the accounts of a block hold, by their numbers in it.
+struct Held {
+    accounts: Vec<AccountState>,
+    /// All that they held before.
+    before: u64,
+}
+
+impl Held {
+    fn of(state: &State, effects: &Effects) -> Self {
+        let accounts = effects.accounts().iter().map(|account| state.account(account));
+        let accounts: Vec<_> = accounts.collect();
+        // A part of all balances.
+        let before = accounts.iter().map(|state| state.balance).sum();
+        Self { accounts, before }
+    }
+
+    /// Gives to an account; nothing to nobody.
+    fn credit(&mut self, number: u32, amount: u64) {
+        if number != NOBODY {
+            let balance = &mut self.accounts[number as usize].balance;
+            *balance = balance.checked_add(amount).expect("no more than the supply");
+        }
+    }
+
+    /// Takes from an account what it was given.
+    fn debit(&mut self, number: u32, amount: u64) {
+        if number != NOBODY {
+            let balance = &mut self.accounts[number as usize].balance;
+            *balance = balance.checked_sub(amount).expect("it was given before");
+        }
     }
 }

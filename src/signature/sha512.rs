@@ -50,13 +50,75 @@ const fn length((_, [domain, rest]): &Message<'_>) -> usize {
     HEAD_LEN + domain.len() + rest.len()
 }
 
-/// The words of block `number` of several messages; zeros for a message that has ended.
+/// Blocks of several messages side by side.
+///
+/// Nearly all messages are short: these are laid out once, with their padding. Of others each block is, when it
+/// is needed.
+pub(super) struct Blocks<'m, 'a, const N: usize> {
+    messages: &'m [Message<'a>; N],
+    /// How many blocks each of them has.
+    counts: [usize; N],
+    short: [[u8; SHORT_LEN]; N],
+}
+
+/// The bytes that are laid out at once.
+const SHORT_LEN: usize = 4 * BLOCK_LEN;
+
+impl<'m, 'a, const N: usize> Blocks<'m, 'a, N> {
+    #[inline]
+    pub(super) fn new(messages: &'m [Message<'a>; N]) -> Self {
+        let counts = messages.each_ref().map(blocks);
+        let mut short = [[0; SHORT_LEN]; N];
+        for ((message, count), padded) in messages.iter().zip(counts).zip(&mut short) {
+            if let Some(padded) = padded.get_mut(..count * BLOCK_LEN) {
+                lay_out(message, padded);
+            }
+        }
+        Self { messages, counts, short }
+    }
+
+    /// How many blocks the longest message has.
+    pub(super) fn most(&self) -> usize {
+        self.counts.into_iter().max().unwrap_or(0)
+    }
+
+    /// Whether a message has a block `number`.
+    pub(super) const fn has(&self, message: usize, number: usize) -> bool {
+        number < self.counts[message]
+    }
+
+    /// The words of block `number` of each; whatever they are for a message that has ended.
+    #[inline]
+    pub(super) fn words(&self, number: usize) -> [[u64; N]; 16] {
+        let first = number * BLOCK_LEN;
+        let blocks: [[u8; BLOCK_LEN]; N] = std::array::from_fn(|message| {
+            let is_short = self.counts[message] * BLOCK_LEN <= SHORT_LEN;
+            let short = self.short[message].get(first..).and_then(<[u8]>::first_chunk);
+            short
+                .filter(|_| is_short)
+                .copied()
+                .unwrap_or_else(|| block(&self.messages[message], number))
+        });
+        std::array::from_fn(|i| {
+            blocks.each_ref().map(|block| u64::from_be_bytes(block.as_chunks::<8>().0[i]))
+        })
+    }
+}
+
+/// Writes a message with its padding (section 5.1.2) to where there are zeros, as many blocks as it takes.
 #[inline]
-pub(super) fn words<const N: usize>(messages: &[Message<'_>; N], number: usize) -> [[u64; N]; 16] {
-    let blocks = messages.each_ref().map(|message| block(message, number));
-    std::array::from_fn(|i| {
-        blocks.each_ref().map(|block| u64::from_be_bytes(block.as_chunks::<8>().0[i]))
-    })
+fn lay_out((head, [domain, rest]): &Message<'_>, padded: &mut [u8]) {
+    let (place, behind) = padded.split_at_mut(HEAD_LEN);
+    place.copy_from_slice(*head);
+    let (place, behind) = behind.split_at_mut(domain.len());
+    place.copy_from_slice(domain);
+    let (place, behind) = behind.split_at_mut(rest.len());
+    place.copy_from_slice(rest);
+    behind[0] = 0x80;
+    let bits = 8 * (HEAD_LEN + domain.len() + rest.len()) as u64;
+    if let Some(length) = behind.last_chunk_mut() {
+        *length = bits.to_be_bytes();
+    }
 }
 
 /// Block `number` of a padded message (section 5.1.2).

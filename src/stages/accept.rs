@@ -3,7 +3,7 @@
 use crate::chain::Body;
 use crate::chain::file::ChainFileError;
 use crate::compute::Backend;
-use crate::ledger::{Block, HeaderRules, LoadedLedger};
+use crate::ledger::{HeaderRules, LoadedLedger};
 use crate::primitives::{Hash256, Header, sha256d};
 use crate::verdict::Violation;
 
@@ -45,18 +45,20 @@ pub fn accept(
     let id = bytes.get(..Header::LEN).map_or(Hash256::ZERO, sha256d);
     let task =
         Task { body: Body::outside(u32::MAX, height), id, known: Known::Nothing, context: () };
-    let judged =
-        BodyJudge::new(&params, backend).judge(vec![ReadBody { task, bytes: bytes.to_vec() }]);
-    judged.into_iter().try_for_each(|judged| judged.verdict)?;
-    let block = Block::decode_again(bytes);
-    if block.header.parent() != parent_id {
-        return Err(Violation::BadPrevBlk { parent: block.header.parent() }.into());
+    let read = ReadBody { task, bytes: bytes.to_vec() };
+    let judged = BodyJudge::new(&params, backend).judge(vec![read]).pop().expect("one for one");
+    judged.verdict?;
+    let effects = judged.prepared.expect("a sound body was looked at");
+    let header = bytes.first_chunk().map(|bytes| Header::from_bytes(*bytes));
+    let header = header.expect("a sound body has a header");
+    if header.parent() != parent_id {
+        return Err(Violation::BadPrevBlk { parent: header.parent() }.into());
     }
     tree.set_rules(HeaderRules::new(&params, now));
-    let number = tree.insert_known(&block.header, id)?;
-    state.apply(&block)?;
-    *transactions += u64::from(block.count());
-    store.append(number, &block, parent_time)?;
+    let number = tree.insert_known(&header, id)?;
+    state.apply(&effects)?;
+    *transactions += effects.transactions() as u64;
+    store.append(number, &id, bytes, &effects, parent_time)?;
     store.commit(tree.block(number))?;
     Ok(())
 }

@@ -34,7 +34,9 @@ impl<'a> BodyJudge<'a> {
 }
 
 impl JudgeBodies<BlockContext> for BodyJudge<'_> {
-    fn judge(&self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody> {
+    type Prepared = Option<Vec<u8>>;
+
+    fn judge(&self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody<Option<Vec<u8>>>> {
         let mut verdicts = Vec::with_capacity(bodies.len());
         for bodies in bodies.chunks(self.backend.blocks_at_once()) {
             self.judge_some(bodies, of_input, &mut verdicts);
@@ -43,9 +45,9 @@ impl JudgeBodies<BlockContext> for BodyJudge<'_> {
         let judged = judged.map_init(
             || self.packs.then(Packer::new),
             |packer, (ReadBody { task, bytes }, verdict)| {
-                let packer = packer.as_mut().filter(|_| verdict.is_ok());
-                let packed = packer.map(|packer| packer.pack(&bytes));
-                JudgedBody { body: task.body, bytes, packed, verdict }
+                let pack = || packer.as_mut().map(|packer| packer.pack(&bytes));
+                let prepared = verdict.is_ok().then(pack);
+                JudgedBody { body: task.body, bytes, prepared, verdict }
             },
         );
         judged.collect()

@@ -7,6 +7,7 @@
 //! and then         bodies beside it -> own bytes and context
 //! ```
 
+use std::io;
 use std::sync::Arc;
 
 use crate::bitcoin::{Block, BlockContext, BlockStore, HeaderRules, Params, claimed_height};
@@ -84,7 +85,8 @@ pub fn validate_blocks(
     let params = tree.rules().params().clone();
     let (at, sink) = match opened {
         Opened::Blocks(store, commits) => {
-            (store.tip(), Some(Sink::new(store, commits, options.commit_bytes)))
+            let overlap = options.headers.overlap;
+            (store.tip(), Some(Sink::new(store, commits, options.commit_bytes, overlap)?))
         }
         Opened::Nothing | Opened::Headers(_) => (START, None),
     };
@@ -132,6 +134,8 @@ struct BlockFamily<'a> {
 impl<'a> family::Family for BlockFamily<'a> {
     type Rules = HeaderRules;
     type Context = BlockContext;
+    /// What the chain file will hold of its transactions, if that was asked for.
+    type Prepared = Option<Vec<u8>>;
     type Judge = BodyJudge<'a>;
     type Store = BlockStore;
 
@@ -149,7 +153,11 @@ impl<'a> family::Family for BlockFamily<'a> {
         block.map(BlockContext::of).unwrap_or_default()
     }
 
-    fn apply(&mut self, _: &[u8]) -> Result<(), Violation> {
+    fn prepare(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn apply(&mut self, _: &Option<Vec<u8>>) -> Result<(), Violation> {
         Ok(())
     }
 
@@ -170,10 +178,11 @@ impl<'a> family::Family for BlockFamily<'a> {
         &self,
         store: &mut BlockStore,
         number: u32,
+        block: Ancestor<'_>,
         bytes: &[u8],
-        packed: Option<&[u8]>,
-        parent: Ancestor<'_>,
+        packed: &Option<Vec<u8>>,
     ) -> Result<(), ChainFileError> {
+        let parent = block.parent().expect("genesis is never appended");
         match packed {
             Some(packed) => store.append_packed(number, bytes, packed, parent.time()),
             None => store.append(number, bytes, parent.time()),
@@ -182,6 +191,10 @@ impl<'a> family::Family for BlockFamily<'a> {
 }
 
 impl BranchStore for BlockStore {
+    fn write_behind(self) -> io::Result<Self> {
+        self.write_behind()
+    }
+
     fn branch(&self) -> &BranchFile {
         self.branch()
     }

@@ -1,5 +1,7 @@
 //! What the two families of chains do in their own way where bodies are judged.
 
+use std::io;
+
 use crate::chain::file::{BranchFile, ChainFileError};
 use crate::chain::{Ancestor, Body, HeaderRules};
 use crate::primitives::Hash256;
@@ -11,8 +13,10 @@ pub(super) trait Family {
     type Rules: HeaderRules;
     /// What the rules on a body must know of the blocks before it.
     type Context: Copy + Send;
+    /// What is made of a sound body while it is judged, for later.
+    type Prepared: Send;
     /// What judges bodies by their own bytes.
-    type Judge: JudgeBodies<Self::Context> + Sync;
+    type Judge: JudgeBodies<Self::Context, Prepared = Self::Prepared> + Sync;
     /// The chain file.
     type Store: BranchStore;
 
@@ -23,17 +27,20 @@ pub(super) trait Family {
     /// be cheap to tell.
     fn cost(bytes: &[u8]) -> usize;
 
-    /// A judge of bodies; with `packs` one that also packs sound ones for the chain file.
+    /// A judge of bodies; with `packs` one that also prepares sound ones for the chain file.
     fn judge(&self, packs: bool) -> Self::Judge;
 
     /// What the rules must know of the blocks before `block`, which may connect to nothing.
     fn context(&self, block: Option<Ancestor<'_>>) -> Self::Context;
 
+    /// What the judge makes of a sound body, of one that it did not see.
+    fn prepare(&self, bytes: &[u8]) -> Self::Prepared;
+
     /// Applies a block whose own bytes are sound.
     ///
     /// # Errors
     /// The first rule that is broken; nothing is changed then.
-    fn apply(&mut self, bytes: &[u8]) -> Result<(), Violation>;
+    fn apply(&mut self, prepared: &Self::Prepared) -> Result<(), Violation>;
 
     /// Undoes the block that was applied last.
     fn undo(&mut self, bytes: &[u8]);
@@ -49,20 +56,22 @@ pub(super) trait Family {
         after: bool,
     ) -> Result<Vec<u8>, ChainFileError>;
 
-    /// Appends a sound block to the chain file, whose tip is its parent. `packed` is what the judge has made
-    /// of it, if it was asked to.
+    /// Appends a sound block to the chain file, whose tip is its parent.
     fn append(
         &self,
         store: &mut Self::Store,
         number: u32,
+        block: Ancestor<'_>,
         bytes: &[u8],
-        packed: Option<&[u8]>,
-        parent: Ancestor<'_>,
+        prepared: &Self::Prepared,
     ) -> Result<(), ChainFileError>;
 }
 
 /// A chain file that holds bodies.
-pub(super) trait BranchStore {
+pub(super) trait BranchStore: Sized {
+    /// The same, written by a thread of its own.
+    fn write_behind(self) -> io::Result<Self>;
+
     /// The file, with its best branch.
     fn branch(&self) -> &BranchFile;
 
@@ -75,9 +84,12 @@ pub(super) trait BranchStore {
 
 /// Judges bodies by their own bytes, batch by batch, several batches at a time.
 pub(super) trait JudgeBodies<C> {
+    /// What is made of a sound body.
+    type Prepared;
+
     /// Judges a batch, on the threads of the current rayon pool. The verdict on a body is that of the body
     /// alone, whatever stands in the batch beside it.
-    fn judge(&self, bodies: Vec<ReadBody<C>>) -> Vec<JudgedBody>;
+    fn judge(&self, bodies: Vec<ReadBody<C>>) -> Vec<JudgedBody<Self::Prepared>>;
 }
 
 /// A body to judge.
@@ -109,10 +121,10 @@ pub(super) struct ReadBody<C> {
 
 /// A body and what its own bytes say.
 #[derive(Debug)]
-pub(super) struct JudgedBody {
+pub(super) struct JudgedBody<P> {
     pub(super) body: Body,
     pub(super) bytes: Vec<u8>,
-    /// What the chain file will hold of it, where that needs nothing but its own bytes.
-    pub(super) packed: Option<Vec<u8>>,
+    /// What was made of it, if it was looked at, and is sound.
+    pub(super) prepared: Option<P>,
     pub(super) verdict: Result<(), Violation>,
 }

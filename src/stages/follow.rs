@@ -92,7 +92,7 @@ impl<F: Family> Follower<'_, '_, F> {
     pub(super) fn run(&mut self) -> Result<(), Error> {
         let judged = self.follow_best().and_then(|()| self.judge_the_rest());
         // What passed stays, whatever came after it. If both fail, the first says why.
-        let committed = self.commit();
+        let committed = self.finish();
         let appending = self.sink.as_ref().map_or(Duration::ZERO, |sink| sink.appending);
         self.busy.append += appending;
         // All but the last commit was a part of connecting.
@@ -207,7 +207,7 @@ impl<F: Family> Follower<'_, '_, F> {
         &mut self,
         bodies: &[Body],
         packs: bool,
-        mut take: impl FnMut(&mut Self, JudgedBody) -> Result<bool, Error>,
+        mut take: impl FnMut(&mut Self, JudgedBody<F::Prepared>) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         let mut busy = self.busy;
         let tasks: Vec<_> = bodies
@@ -272,14 +272,15 @@ impl<F: Family> Follower<'_, '_, F> {
     }
 
     /// Applies a block to the state; `false` if it fails.
-    fn connect(&mut self, judged: JudgedBody) -> Result<bool, Error> {
+    fn connect(&mut self, judged: JudgedBody<F::Prepared>) -> Result<bool, Error> {
         let block = judged.body.block;
         let mut candidate = Some(judged);
         let mut reader = self.bodies.reader();
-        while let Some(JudgedBody { body, bytes, packed, verdict }) = candidate.take() {
+        while let Some(JudgedBody { body, bytes, prepared, verdict }) = candidate.take() {
             self.tree.judged(&body, verdict);
             if verdict.is_ok() {
-                let applied = self.apply(&body, &bytes, packed.as_deref());
+                let prepared = prepared.unwrap_or_else(|| self.family.prepare(&bytes));
+                let applied = self.apply(&body, &bytes, &prepared);
                 self.bodies.give_back(bytes);
                 return applied;
             }
@@ -289,19 +290,19 @@ impl<F: Family> Follower<'_, '_, F> {
         Ok(false)
     }
 
-    fn apply(&mut self, body: &Body, bytes: &[u8], packed: Option<&[u8]>) -> Result<bool, Error> {
-        if let Err(violation) = self.apply_to_state(body.block, bytes) {
+    fn apply(&mut self, body: &Body, bytes: &[u8], prepared: &F::Prepared) -> Result<bool, Error> {
+        if let Err(violation) = self.apply_to_state(body.block, prepared) {
             self.tree.judged(body, Err(violation));
             return Ok(false);
         }
         self.progress.height.store(u64::from(body.height.unwrap_or(0)), Relaxed);
         let Some(sink) = &mut self.sink else { return Ok(true) };
-        sink.connected(body.block, bytes, packed, &self.family, &self.tree, self.bodies)?;
+        sink.connected(body.block, bytes, prepared, &self.family, &self.tree, self.bodies)?;
         Ok(true)
     }
 
-    fn apply_to_state(&mut self, number: u32, bytes: &[u8]) -> Result<(), Violation> {
-        self.family.apply(bytes)?;
+    fn apply_to_state(&mut self, number: u32, prepared: &F::Prepared) -> Result<(), Violation> {
+        self.family.apply(prepared)?;
         self.tree.taken(number);
         self.at = number;
         Ok(())
@@ -309,12 +310,13 @@ impl<F: Family> Follower<'_, '_, F> {
 
     /// Applies a block of the chain file again, after it was taken back.
     fn reconnect(&mut self, block: u32, bytes: Vec<u8>) -> Result<(), Error> {
-        let applied = self.apply_to_state(block, &bytes);
+        let prepared = self.family.prepare(&bytes);
+        let applied = self.apply_to_state(block, &prepared);
         assert_eq!(applied, Ok(()), "it was applied before");
         let Some(sink) = &mut self.sink else { return Ok(()) };
         // A file that kept only the first half of a reorganisation has less work than the branch that
         // it took back.
-        sink.connected(block, &bytes, None, &self.family, &self.tree, self.bodies)?;
+        sink.connected(block, &bytes, &prepared, &self.family, &self.tree, self.bodies)?;
         if F::HAS_STATE && sink.tip() != block {
             // Read again later on, it would need the state of its place.
             sink.reconnected.insert(block, bytes);
@@ -323,8 +325,8 @@ impl<F: Family> Follower<'_, '_, F> {
     }
 
     /// Commits what the chain file has not committed.
-    fn commit(&mut self) -> Result<(), Error> {
-        self.sink.as_mut().map_or(Ok(()), |sink| sink.commit(&self.tree))
+    fn finish(&mut self) -> Result<(), Error> {
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.finish(&self.tree))
     }
 
     /// The next body of a block whose bodies so far do not fit it.
@@ -332,7 +334,7 @@ impl<F: Family> Follower<'_, '_, F> {
         &self,
         block: u32,
         reader: &mut BodyReader<'_>,
-    ) -> Result<Option<JudgedBody>, Error> {
+    ) -> Result<Option<JudgedBody<F::Prepared>>, Error> {
         let Some(body) = self.tree.body(block).filter(|_| !self.tree.is_condemned(block)) else {
             return Ok(None);
         };
@@ -380,10 +382,18 @@ pub(super) struct Sink<'a, F: Family> {
 }
 
 impl<'a, F: Family> Sink<'a, F> {
-    pub(super) fn new(store: F::Store, commits: Commits<'a>, commit_bytes: u64) -> Self {
+    /// A way into `store`. With `overlap` nobody waits for the disk until the end.
+    pub(super) fn new(
+        store: F::Store,
+        commits: Commits<'a>,
+        commit_bytes: u64,
+        overlap: bool,
+    ) -> Result<Self, Error> {
+        let store = if overlap { store.write_behind() } else { Ok(store) };
+        let store = store.map_err(|error| commits.error(error.into()))?;
         let committed_len = store.branch().file().len();
         let reconnected = HashMap::new();
-        Self {
+        Ok(Self {
             store,
             commits,
             committed_len,
@@ -391,7 +401,7 @@ impl<'a, F: Family> Sink<'a, F> {
             appending: Duration::ZERO,
             is_between: false,
             reconnected,
-        }
+        })
     }
 
     pub(super) fn stored(&self) -> Stored {
@@ -416,7 +426,7 @@ impl<'a, F: Family> Sink<'a, F> {
         &mut self,
         block: u32,
         bytes: &[u8],
-        packed: Option<&[u8]>,
+        prepared: &F::Prepared,
         family: &F,
         tree: &BlockTree<F::Rules>,
         bodies: &Bodies,
@@ -424,13 +434,14 @@ impl<'a, F: Family> Sink<'a, F> {
         let start = Instant::now();
         let tip = self.tip();
         if tree.parent(block) == Some(tip) {
-            self.append(block, bytes, packed, family, tree)?;
+            self.append(block, bytes, prepared, family, tree)?;
         } else if tree.work(block) > tree.work(tip) {
-            self.reorganise(block, bytes, packed, family, tree, bodies)?;
+            self.reorganise(block, bytes, prepared, family, tree, bodies)?;
         }
         if self.file().len() - self.committed_len >= self.commit_bytes {
             self.commit(tree)?;
         }
+        self.commits.acknowledge(self.store.branch_mut(), Ok(()), false)?;
         self.appending += start.elapsed();
         Ok(())
     }
@@ -439,7 +450,7 @@ impl<'a, F: Family> Sink<'a, F> {
         &mut self,
         block: u32,
         bytes: &[u8],
-        packed: Option<&[u8]>,
+        prepared: &F::Prepared,
         family: &F,
         tree: &BlockTree<F::Rules>,
         bodies: &Bodies,
@@ -456,18 +467,18 @@ impl<'a, F: Family> Sink<'a, F> {
         let mut reader = bodies.reader();
         for number in forth {
             if number == block {
-                self.append(number, bytes, packed, family, tree)?;
+                self.append(number, bytes, prepared, family, tree)?;
             } else if let Some(known) = self.reconnected.remove(&number) {
-                self.append(number, &known, None, family, tree)?;
+                self.append(number, &known, &family.prepare(&known), family, tree)?;
             } else if !F::HAS_STATE && self.store.holds(number) {
                 let (block, rules) = (tree.block(number), tree.rules());
                 let known = family.stored_body(&mut self.store, number, block, rules, false);
                 let known = known.map_err(|source| self.error(source))?;
-                self.append(number, &known, None, family, tree)?;
+                self.append(number, &known, &family.prepare(&known), family, tree)?;
             } else {
                 let body = tree.body(number).expect("a connected block has a body");
                 let bytes = read_body(&mut reader, &body, tree.id(number))?;
-                self.append(number, &bytes, None, family, tree)?;
+                self.append(number, &bytes, &family.prepare(&bytes), family, tree)?;
             }
         }
         self.reconnected.clear();
@@ -479,12 +490,11 @@ impl<'a, F: Family> Sink<'a, F> {
         &mut self,
         number: u32,
         bytes: &[u8],
-        packed: Option<&[u8]>,
+        prepared: &F::Prepared,
         family: &F,
         tree: &BlockTree<F::Rules>,
     ) -> Result<(), Error> {
-        let parent = tree.block(number).parent().expect("genesis is never appended");
-        let appended = family.append(&mut self.store, number, bytes, packed, parent);
+        let appended = family.append(&mut self.store, number, tree.block(number), bytes, prepared);
         appended.map_err(|source| self.error(source))
     }
 
@@ -493,9 +503,15 @@ impl<'a, F: Family> Sink<'a, F> {
             return Ok(());
         }
         let tip = tree.block(self.tip());
-        let commit = self.store.branch_mut().commit(tip);
+        let begun = self.store.branch_mut().begin_commit(tip);
         self.committed_len = self.file().len();
-        self.commits.acknowledge(commit, tip)
+        self.commits.acknowledge(self.store.branch_mut(), begun, false)
+    }
+
+    /// Commits what is left, and waits until all of it is safe.
+    fn finish(&mut self, tree: &BlockTree<F::Rules>) -> Result<(), Error> {
+        let committed = self.commit(tree);
+        self.commits.acknowledge(self.store.branch_mut(), Ok(()), true).and(committed)
     }
 }
 

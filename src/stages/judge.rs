@@ -136,10 +136,10 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Brings the chain file to the best branch, if there is a file.
+    /// Brings the chain file to the best branch, if there is a file, and waits until all of it is safe.
     pub(super) fn follow(&mut self) -> Result<(), Error> {
         match (&self.tree, &mut self.opened) {
-            (Some(tree), Opened::Headers(sink)) if self.obstacle.is_none() => sink.follow(tree),
+            (Some(tree), Opened::Headers(sink)) if self.obstacle.is_none() => sink.finish(tree),
             _ => Ok(()),
         }
     }
@@ -201,7 +201,7 @@ impl<'a> Judge<'a> {
             _ => Start::Genesis,
         };
         let rules = HeaderRules::new(params.clone(), self.options.now);
-        let mut tree = match std::mem::take(&mut self.append).open(&params) {
+        let mut tree = match std::mem::take(&mut self.append).open(&params, self.options.overlap) {
             Ok((Opened::Nothing, _)) => HeaderTree::new(rules, start, self.options.rejections_max),
             Ok((opened, Some(mut tree))) => {
                 tree.set_rules(rules);

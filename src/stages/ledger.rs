@@ -8,6 +8,7 @@
 //!
 //! [`Follower`] does the second and the third.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -16,7 +17,7 @@ use crate::chain::{Ancestor, BlockTree, HeaderTree, Outcome, Start};
 use crate::compute::Backend;
 use crate::dump::{Batch, FileTable, Inputs, LedgerReader, Progress};
 use crate::error::Error;
-use crate::ledger::{Block, HeaderRules, LedgerStore, Params, State};
+use crate::ledger::{Block, Effects, HeaderRules, LedgerStore, Params, State};
 use crate::verdict::{Position, Violation};
 
 use super::family::{self, BranchStore};
@@ -103,7 +104,7 @@ pub fn validate_ledger(
         tree.set_rules(HeaderRules::new(&params, options.now));
         at = loaded.store.tip();
         let commits = Commits::new(path, committed);
-        sink = Some(Sink::new(loaded.store, commits, options.commit_bytes));
+        sink = Some(Sink::new(loaded.store, commits, options.commit_bytes, options.overlap)?);
     }
     tree = tree.with_bodies();
     let hash = |batch| hash::hash(batch, backend, confirm);
@@ -181,6 +182,7 @@ impl<'a> family::Family for LedgerFamily<'a> {
     type Rules = HeaderRules;
     /// Bodies know their height, and need no more.
     type Context = ();
+    type Prepared = Effects;
     type Judge = BodyJudge<'a>;
     type Store = LedgerStore;
 
@@ -190,24 +192,27 @@ impl<'a> family::Family for LedgerFamily<'a> {
         BLOCK_COST + bytes.len() * COST_PER_BYTE
     }
 
-    /// What a file holds of a block depends on the blocks before it: nothing is packed beforehand.
+    /// A file needs nothing that the state does not need as well.
     fn judge(&self, _: bool) -> BodyJudge<'a> {
         BodyJudge::new(self.params, self.backend)
     }
 
     fn context(&self, _: Option<Ancestor<'_>>) {}
 
-    fn apply(&mut self, bytes: &[u8]) -> Result<(), Violation> {
-        let block = Block::decode_again(bytes);
-        self.state.apply(&block)?;
-        self.transactions += u64::from(block.count());
+    fn prepare(&self, bytes: &[u8]) -> Effects {
+        Block::decode(bytes).expect("it was decoded before").into_effects()
+    }
+
+    fn apply(&mut self, effects: &Effects) -> Result<(), Violation> {
+        self.state.apply(effects)?;
+        self.transactions += effects.transactions() as u64;
         Ok(())
     }
 
     fn undo(&mut self, bytes: &[u8]) {
-        let block = Block::decode_again(bytes);
-        self.state.undo(&block);
-        self.transactions -= u64::from(block.count());
+        let effects = self.prepare(bytes);
+        self.state.undo(&effects);
+        self.transactions -= effects.transactions() as u64;
     }
 
     fn stored_body(
@@ -225,15 +230,20 @@ impl<'a> family::Family for LedgerFamily<'a> {
         &self,
         store: &mut LedgerStore,
         number: u32,
+        block: Ancestor<'_>,
         bytes: &[u8],
-        _: Option<&[u8]>,
-        parent: Ancestor<'_>,
+        effects: &Effects,
     ) -> Result<(), ChainFileError> {
-        store.append(number, &Block::decode_again(bytes), parent.time())
+        let parent = block.parent().expect("genesis is never appended");
+        store.append(number, &block.id(), bytes, effects, parent.time())
     }
 }
 
 impl BranchStore for LedgerStore {
+    fn write_behind(self) -> io::Result<Self> {
+        self.write_behind()
+    }
+
     fn branch(&self) -> &BranchFile {
         self.branch()
     }

@@ -14,7 +14,7 @@ use hashbrown::hash_table::Entry;
 use rayon::prelude::*;
 
 use crate::compute::{Backend, TreeShape};
-use crate::ledger::{Block, BodyRules, MAGIC, Params, Signature, Transaction};
+use crate::ledger::{Block, BodyRules, Effects, MAGIC, Params, Signature, Transaction};
 use crate::primitives::{GroveSink, Groves, Hash256, HashFunction, Leaf, rfc6962, sha256d};
 use crate::signature::{InvalidSignature, KeptItem, PublicKey, verify_batch_kept};
 use crate::verdict::Violation;
@@ -49,7 +49,9 @@ impl<'a> BodyJudge<'a> {
 }
 
 impl JudgeBodies<()> for BodyJudge<'_> {
-    fn judge(&self, bodies: Vec<ReadBody<()>>) -> Vec<JudgedBody> {
+    type Prepared = Effects;
+
+    fn judge(&self, bodies: Vec<ReadBody<()>>) -> Vec<JudgedBody<Effects>> {
         let mut verdicts = vec![Ok(()); bodies.len()];
         let mut open = Vec::new();
         let lengths = bodies.iter().map(|body| body.bytes.len());
@@ -57,12 +59,16 @@ impl JudgeBodies<()> for BodyJudge<'_> {
             open.extend(self.judge_but_signatures(&bodies, group, &mut verdicts));
         }
         self.judge_signatures(&open, &mut verdicts);
-        let judged = bodies.into_iter().zip(verdicts);
+        let mut prepared: Vec<_> = bodies.iter().map(|_| None).collect();
+        for Open { index, block, .. } in open {
+            prepared[index] = Some(block.into_effects());
+        }
+        let judged = bodies.into_iter().zip(prepared).zip(verdicts);
         judged
-            .map(|(ReadBody { task, bytes }, verdict)| JudgedBody {
+            .map(|((ReadBody { task, bytes }, prepared), verdict)| JudgedBody {
                 body: task.body,
                 bytes,
-                packed: None,
+                prepared: prepared.filter(|_| verdict.is_ok()),
                 verdict,
             })
             .collect()
@@ -162,6 +168,9 @@ impl BodyJudge<'_> {
 
     /// No two transactions of a block have one id.
     fn check_repeated_ids(&self, block: &Block<'_>) -> Result<(), Violation> {
+        if !block.effects().may_repeat() {
+            return Ok(());
+        }
         let unsigned: Vec<_> = block.leaves().iter().copied().map(unsigned).collect();
         let Some((transaction, earlier)) = first_repeated(&unsigned, &self.hasher) else {
             return Ok(());
@@ -192,8 +201,14 @@ impl BodyJudge<'_> {
     /// The first bad signature of each block.
     fn judge_signatures(&self, open: &[Open<'_>], verdicts: &mut [Result<(), Violation>]) {
         let signed = open.iter().enumerate().flat_map(|(block, open)| {
-            let leaves = (0..).zip(open.block.leaves());
-            leaves.filter_map(move |(index, leaf)| Signed::new(block, index, leaf))
+            // Sound so far, so the reward comes first and all others are signed.
+            let transactions = (1..).zip(&open.block.leaves()[1..]);
+            let senders = open.block.effects().senders();
+            let signed = transactions.zip(senders);
+            signed.filter_map(move |((index, leaf), sender)| {
+                let (key, unsigned, signature) = Transaction::signed_parts(leaf)?;
+                Some(Signed { block, index, sender, key, unsigned, signature })
+            })
         });
         let mut signed = signed.fuse();
         let mut len = SIGNATURES_MAX;
@@ -204,7 +219,7 @@ impl BodyJudge<'_> {
             let mut at = 0;
             while at < chunk.len() {
                 let end = chunk.len().min(at + len);
-                let Some((bad, fault)) = self.first_bad(&chunk[at..end]) else {
+                let Some((bad, fault)) = self.first_bad(open, &chunk[at..end]) else {
                     at = end;
                     len = (2 * len).min(SIGNATURES_MAX);
                     continue;
@@ -225,14 +240,27 @@ impl BodyJudge<'_> {
         }
     }
 
-    /// The first bad one of some signatures.
-    fn first_bad(&self, signed: &[Signed<'_>]) -> Option<(usize, InvalidSignature)> {
+    /// The first bad one of some signatures, which come block by block.
+    fn first_bad(
+        &self,
+        open: &[Open<'_>],
+        signed: &[Signed<'_>],
+    ) -> Option<(usize, InvalidSignature)> {
         let mut numbers = HashMap::<_, _, RandomState>::default();
         let mut keys = Vec::new();
+        // A key is looked up once for each block: there its account has a number already.
+        let (mut in_block, mut of_accounts) = (usize::MAX, Vec::new());
         let number = signed.iter().map(|signed| {
-            *numbers.entry(signed.key).or_insert_with(|| {
-                keys.push(signed.key);
-                keys.len() - 1
+            if signed.block != in_block {
+                in_block = signed.block;
+                of_accounts.clear();
+                of_accounts.resize(open[in_block].block.effects().accounts().len(), None);
+            }
+            *of_accounts[signed.sender as usize].get_or_insert_with(|| {
+                *numbers.entry(signed.key).or_insert_with(|| {
+                    keys.push(signed.key);
+                    keys.len() - 1
+                })
             })
         });
         let number: Vec<_> = number.collect();
@@ -290,16 +318,11 @@ struct Signed<'a> {
     block: usize,
     /// The transaction's index in the block.
     index: u32,
+    /// The sender's number in the block.
+    sender: u32,
     key: &'a [u8; 32],
     unsigned: &'a [u8],
     signature: &'a Signature,
-}
-
-impl<'a> Signed<'a> {
-    fn new(block: usize, index: u32, leaf: &'a [u8]) -> Option<Self> {
-        let (key, unsigned, signature) = Transaction::signed_parts(leaf)?;
-        Some(Self { block, index, key, unsigned, signature })
-    }
 }
 
 /// The bytes of a transaction without its signature.

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::bitcoin::{BlockStore, HeaderRules, HeaderStore, LoadedBlocks, LoadedHeaders, Params};
-use crate::chain::file::{AnyStorage, ChainFile, ChainFileError, FileHead, FileStorage, Storage};
-use crate::chain::{Ancestor, HeaderTree};
+use crate::chain::HeaderTree;
+use crate::chain::file::{
+    AnyStorage, BranchFile, ChainFile, ChainFileError, FileHead, FileStorage, Storage,
+};
 use crate::error::Error;
 use crate::ledger::{self, LoadedLedger};
 use crate::primitives::{Hash256, Header};
@@ -79,14 +81,24 @@ impl<'a> Commits<'a> {
         Error::ChainFile { path: self.path.clone(), source }
     }
 
-    /// `tip` was committed, unless `commit` failed.
+    /// Tells of the commits that are safe by now; with `wait`, when all that were begun are. `begun` says
+    /// whether the last of them could be.
     pub(super) fn acknowledge(
         &mut self,
-        commit: Result<(), ChainFileError>,
-        tip: Ancestor<'_>,
+        branch: &mut BranchFile,
+        begun: Result<(), ChainFileError>,
+        wait: bool,
     ) -> Result<(), Error> {
-        commit.map_err(|source| self.error(source))?;
-        (self.committed)(tip.height(), &tip.id())
+        let settled = begun.and_then(|()| branch.file_mut().settled(wait));
+        // Those before one that failed are safe all the same.
+        let (settled, failed) = match settled {
+            Ok(settled) => (settled, None),
+            Err(error) => (branch.file_mut().settled(false).unwrap_or_default(), Some(error)),
+        };
+        for commit in settled {
+            (self.committed)(commit.tip.height, &commit.tip.id)?;
+        }
+        failed.map_or(Ok(()), |source| Err(self.error(source)))
     }
 
     pub(super) fn stored<S: Storage>(&self, file: &ChainFile<S>) -> Stored {
@@ -121,15 +133,17 @@ impl<'a> Append<'a> {
         !matches!(self, Self::Nothing)
     }
 
-    /// Opens the file, and gives it with the tree of what it holds.
+    /// Opens the file, and gives it with the tree of what it holds. With `overlap` nobody waits for the disk
+    /// until the end.
     pub(super) fn open(
         self,
         params: &Params,
+        overlap: bool,
     ) -> Result<(Opened<'a>, Option<HeaderTree<HeaderRules>>), Error> {
         match self {
             Self::Nothing => Ok((Opened::Nothing, None)),
             Self::Headers(append_to) => {
-                let (sink, tree) = HeaderSink::open(append_to, params)?;
+                let (sink, tree) = HeaderSink::open(append_to, params, overlap)?;
                 Ok((Opened::Headers(sink), Some(tree)))
             }
             Self::Blocks(AppendTo { path, mut open, committed }) => {
@@ -164,9 +178,10 @@ struct Seal {
 
 impl<'a> HeaderSink<'a> {
     /// Opens the file of `append_to`, and gives it with the tree of what it holds.
-    pub(super) fn open(
+    fn open(
         append_to: AppendHeaders<'a>,
         params: &Params,
+        overlap: bool,
     ) -> Result<(Self, HeaderTree<HeaderRules>), Error> {
         let AppendTo { path, mut open, committed } = append_to;
         let LoadedHeaders { store, tree } = open(params)?;
@@ -175,6 +190,8 @@ impl<'a> HeaderSink<'a> {
             return Err(Error::usage(format!("{}: {why}", path.display())));
         }
         let commits = Commits::new(path, committed);
+        let store = if overlap { store.write_behind() } else { Ok(store) };
+        let store = store.map_err(|error| commits.error(error.into()))?;
         Ok((
             Self { store, commits, first: None, seals: Vec::new(), appending: Duration::ZERO },
             tree,
@@ -194,28 +211,33 @@ impl<'a> HeaderSink<'a> {
         if tree.best_height().saturating_sub(height) < AHEAD_MAX {
             return Ok(());
         }
-        self.follow(tree)
+        self.follow(tree, false)
     }
 
-    /// Brings the file to the best branch, and commits.
-    pub(super) fn follow(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
+    /// Brings the file to the best branch, commits, and waits until all of it is safe.
+    pub(super) fn finish(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
+        self.follow(tree, true)
+    }
+
+    fn follow(&mut self, tree: &HeaderTree<HeaderRules>, wait: bool) -> Result<(), Error> {
         let start = Instant::now();
-        let followed = self.follow_now(tree);
+        let begun = self.begin_to_follow(tree);
+        let followed = self.commits.acknowledge(self.store.branch_mut(), begun, wait);
         self.appending += start.elapsed();
         followed
     }
 
-    fn follow_now(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
+    /// Brings the file to the best branch, and begins to commit.
+    fn begin_to_follow(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), ChainFileError> {
         let (tip, best) = (self.store.tip(), tree.best());
         if tree.block(best).work() > tree.block(tip).work() {
-            self.append(tree, tip, best).map_err(|source| self.commits.error(source))?;
+            self.append(tree, tip, best)?;
         }
         if !self.store.file().is_dirty() {
             return Ok(());
         }
         let tip = tree.block(self.store.tip());
-        let commit = self.store.commit(tip);
-        self.commits.acknowledge(commit, tip)
+        self.store.branch_mut().begin_commit(tip)
     }
 
     fn append(

@@ -2,6 +2,8 @@
 //!
 //! [`super::body`] says what a frame holds of a block. Genesis is not there; it follows from the network.
 
+use std::io;
+
 use crate::bitcoin::{BlockContext, HeaderRules, Params, genesis_block};
 use crate::chain::file::{
     AnyStorage, BranchFile, ChainFile, ChainFileError, FileHead, FileLevel, Frame, FrameType,
@@ -289,6 +291,11 @@ impl BlockStore {
         self.offsets[number as usize] = Some(offset);
         self.branch.extended(number, &header_of(bytes).id());
         Ok(())
+    }
+
+    /// The same, written by a thread of its own: see [`ChainFile::write_behind`].
+    pub(crate) fn write_behind(self) -> io::Result<Self> {
+        Ok(Self { branch: self.branch.write_behind()?, ..self })
     }
 
     /// Commits what was appended. `tip` is the tip in the tree.

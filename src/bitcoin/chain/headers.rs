@@ -12,6 +12,8 @@
 //! | versions | until all headers have one: v how many headers in a row, 4 their version; neighbours differ |
 //! | headers | count times: time (v, zigzag; difference to the parent's), Merkle root (32), nonce (4) |
 
+use std::io;
+
 use crate::chain::file::{
     AnyStorage, BranchFile, ChainFile, ChainFileError, FileHead, FileLevel, Frame, FrameType,
     leading_count,
@@ -247,6 +249,11 @@ impl HeaderStore {
         self.branch.tip()
     }
 
+    /// The file, to append to.
+    pub(crate) const fn branch_mut(&mut self) -> &mut BranchFile {
+        &mut self.branch
+    }
+
     /// The file.
     #[must_use]
     pub const fn file(&self) -> &ChainFile<AnyStorage> {
@@ -319,6 +326,11 @@ impl HeaderStore {
     /// If the file cannot be written.
     pub fn take_back(&mut self, headers: u32, tip: u32) -> Result<(), ChainFileError> {
         self.branch.take_back(headers, tip)
+    }
+
+    /// The same, written by a thread of its own: see [`ChainFile::write_behind`].
+    pub(crate) fn write_behind(self) -> io::Result<Self> {
+        Ok(Self { branch: self.branch.write_behind()?, ..self })
     }
 
     /// Commits what was appended. `tip` is the tip in the tree.

@@ -1,5 +1,7 @@
 //! A chain file together with the best branch that it holds.
 
+use std::io;
+
 use crate::chain::Ancestor;
 use crate::primitives::Hash256;
 use crate::primitives::rfc6962::Frontier;
@@ -39,6 +41,11 @@ impl BranchFile {
         Ok(branch)
     }
 
+    /// The same, written by a thread of its own: see [`ChainFile::write_behind`].
+    pub(crate) fn write_behind(self) -> io::Result<Self> {
+        Ok(Self { file: self.file.write_behind()?, ..self })
+    }
+
     /// The file.
     pub(crate) const fn file(&self) -> &ChainFile<AnyStorage> {
         &self.file
@@ -74,6 +81,12 @@ impl BranchFile {
     pub(crate) fn commit(&mut self, tip: Ancestor<'_>) -> Result<(), ChainFileError> {
         let record = self.tip_record(tip);
         self.file.commit(record)
+    }
+
+    /// Begins to commit what was appended: see [`ChainFile::begin_commit`]. `tip` is the tip in the tree.
+    pub(crate) fn begin_commit(&mut self, tip: Ancestor<'_>) -> Result<(), ChainFileError> {
+        let record = self.tip_record(tip);
+        self.file.begin_commit(record)
     }
 
     fn tip_record(&mut self, tip: Ancestor<'_>) -> TipRecord {

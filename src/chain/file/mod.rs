@@ -72,7 +72,9 @@ mod frame;
 mod head;
 mod slot;
 mod storage;
+mod writer;
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -86,6 +88,7 @@ pub use frame::{Frame, FrameType};
 pub use head::{CHAIN_FILE_MAGIC, FileHead, FileLevel};
 pub use slot::Commit;
 pub use storage::{AnyStorage, FileStorage, MemoryStorage, Storage};
+use writer::Writer;
 
 /// The length of a slot, and what the head's length is a multiple of.
 const PAGE: usize = 4096;
@@ -162,10 +165,12 @@ pub struct TipRecord {
 
 /// An open chain file.
 pub struct ChainFile<S> {
-    storage: S,
+    writer: Writer<S>,
     head: FileHead,
-    /// The last commit.
+    /// The last commit that has survived, as far as anybody asked.
     commit: Commit,
+    /// Those that were begun since, the first first.
+    under_way: VecDeque<Commit>,
     /// Where the next frame goes.
     end: u64,
     /// The digest of all frames so far, those that are not committed included.
@@ -220,8 +225,9 @@ impl<S: Storage> ChainFile<S> {
         };
         let len = storage.len()?;
         let mut file = Self {
-            storage,
+            writer: Writer::Here(storage),
             commit,
+            under_way: VecDeque::new(),
             end: head.start(),
             digest: first_digest(&head_bytes),
             head,
@@ -265,12 +271,15 @@ impl<S: Storage> ChainFile<S> {
         strict: bool,
         visit: &mut impl FnMut(&S, &FileHead, u64, &Frame<'_>) -> Result<(), ChainFileError>,
     ) -> Result<u32, ChainFileError> {
+        let Writer::Here(storage) = &self.writer else {
+            unreachable!("a file is read before anything is written")
+        };
         let mut window = Window::default();
         while self.end < end {
             let offset = self.end;
             let left = end - offset;
             let (frame, digest) =
-                match frame::read(&self.storage, &mut window, offset, left, &self.digest)? {
+                match frame::read(storage, &mut window, offset, left, &self.digest)? {
                     Ok(read) => read,
                     Err(_) if !strict => return Ok(height),
                     Err(what) => return Err(self.damaged(offset, height, what.into())),
@@ -289,7 +298,7 @@ impl<S: Storage> ChainFile<S> {
                     "a frame of type {code} at offset {offset}, which a later version has written"
                 )));
             }
-            visit(&self.storage, &self.head, offset, &frame)?;
+            visit(storage, &self.head, offset, &frame)?;
             height = after;
             self.reorganisations += u64::from(frame.kind == FrameType::TakeBack);
             self.end += frame.len();
@@ -309,7 +318,19 @@ impl<S: Storage> ChainFile<S> {
         &self.head
     }
 
-    /// The last commit.
+    /// The same file, written by a thread of its own from now on: nobody waits for the disk but in
+    /// [`ChainFile::commit`], with [`ChainFile::settled`], and where too much waits for the disk.
+    ///
+    /// # Errors
+    /// If there can be no more threads.
+    pub fn write_behind(self) -> io::Result<Self>
+    where
+        S: 'static,
+    {
+        Ok(Self { writer: self.writer.behind()?, ..self })
+    }
+
+    /// The last commit that is known to be safe.
     #[must_use]
     pub const fn commit_record(&self) -> &Commit {
         &self.commit
@@ -340,12 +361,6 @@ impl<S: Storage> ChainFile<S> {
         self.is_dirty
     }
 
-    /// The storage.
-    #[must_use]
-    pub const fn storage(&self) -> &S {
-        &self.storage
-    }
-
     /// The bytes of the file, committed or not.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -364,7 +379,7 @@ impl<S: Storage> ChainFile<S> {
     /// If it cannot be read.
     pub fn payload(&mut self, offset: u64) -> Result<Vec<u8>, ChainFileError> {
         self.write_pending()?;
-        Ok(frame::payload(&self.storage, offset)?)
+        Ok(self.writer.payload(offset)?)
     }
 
     /// Appends a block. Gives the offset of its frame.
@@ -401,7 +416,7 @@ impl<S: Storage> ChainFile<S> {
         }
         if self.opening.dropped > 0 {
             // What a commit that never came about has left.
-            let cut = self.storage.truncate(self.end);
+            let cut = self.writer.truncate(self.end);
             self.or_poison(cut)?;
             self.opening.dropped = 0;
         }
@@ -423,10 +438,10 @@ impl<S: Storage> ChainFile<S> {
         if self.poisoned {
             return Err(ChainFileError::Poisoned);
         }
-        let written = self.storage.write_at(self.end, &self.pending);
+        let len = self.pending.len() as u64;
+        let written = self.writer.write(self.end, &mut self.pending);
         self.or_poison(written)?;
-        self.end += self.pending.len() as u64;
-        self.pending.clear();
+        self.end += len;
         Ok(())
     }
 
@@ -436,21 +451,43 @@ impl<S: Storage> ChainFile<S> {
     /// If they cannot be written. The file is then as it was after the last commit, and this handle
     /// refuses further work.
     pub fn commit(&mut self, tip: TipRecord) -> Result<(), ChainFileError> {
+        self.begin_commit(tip)?;
+        self.settled(true).map(drop)
+    }
+
+    /// Commits all frames, and does not wait for that if the file is written by a thread of its own: see
+    /// [`ChainFile::settled`].
+    ///
+    /// # Errors
+    /// As [`ChainFile::commit`], or if that is what happened to an earlier one.
+    pub fn begin_commit(&mut self, tip: TipRecord) -> Result<(), ChainFileError> {
         if self.poisoned {
             return Err(ChainFileError::Poisoned);
         }
         self.write_pending()?;
-        let synced = self.storage.sync();
-        self.or_poison(synced)?;
-        let commit =
-            Commit { sequence: self.commit.sequence + 1, len: self.end, tip, digest: self.digest };
-        let written = self.storage.write_at(commit.offset(&self.head), &commit.encode());
-        self.or_poison(written)?;
-        let synced = self.storage.sync();
-        self.or_poison(synced)?;
-        self.commit = commit;
+        let sequence = self.under_way.back().unwrap_or(&self.commit).sequence + 1;
+        let commit = Commit { sequence, len: self.end, tip, digest: self.digest };
+        let begun = self.writer.commit(&self.head, &commit);
+        self.or_poison(begun)?;
+        self.under_way.push_back(commit);
         self.is_dirty = false;
         Ok(())
+    }
+
+    /// The commits that were begun, are safe by now, and were not told of before, the first first. With `wait`
+    /// all that were begun are safe when this returns.
+    ///
+    /// # Errors
+    /// If one of them failed: the file is as it was after the one before, and this handle refuses further
+    /// work, but for telling of those.
+    pub fn settled(&mut self, wait: bool) -> Result<Vec<Commit>, ChainFileError> {
+        let settled = self.writer.settled(self.under_way.len(), wait);
+        let settled = self.or_poison(settled)?;
+        let settled: Vec<_> = self.under_way.drain(..settled).collect();
+        if let Some(last) = settled.last() {
+            self.commit = *last;
+        }
+        Ok(settled)
     }
 
     fn or_poison<T>(&mut self, result: io::Result<T>) -> Result<T, ChainFileError> {

@@ -6,17 +6,18 @@ use std::arch::x86_64::{
 };
 
 use super::super::engine::Message;
-use super::super::sha512::{INITIAL, ROUND, blocks, words};
+use super::super::sha512::{Blocks, INITIAL, ROUND};
 
 /// The digests of four messages. It takes as long as the longest of them.
 #[target_feature(enable = "avx2")]
 pub(super) fn hash(messages: &[Message<'_>; 4]) -> [[u8; 64]; 4] {
-    let counts = messages.each_ref().map(blocks);
+    let blocks = Blocks::new(messages);
     let mut state = INITIAL.map(|word| _mm256_set1_epi64x(word.cast_signed()));
-    for number in 0..counts.into_iter().max().unwrap_or(0) {
-        let next = compress(&state, words(messages, number).map(bytemuck::cast));
+    for number in 0..blocks.most() {
+        let next = compress(&state, blocks.words(number).map(bytemuck::cast));
         // Messages that have ended keep what they have.
-        let goes_on = counts.map(|count| if number < count { u64::MAX } else { 0 });
+        let goes_on: [u64; 4] =
+            std::array::from_fn(|lane| if blocks.has(lane, number) { u64::MAX } else { 0 });
         let goes_on = bytemuck::cast(goes_on);
         for (old, new) in state.iter_mut().zip(next) {
             *old = _mm256_blendv_epi8(*old, new, goes_on);

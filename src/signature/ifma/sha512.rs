@@ -6,19 +6,19 @@ use std::arch::x86_64::{
 };
 
 use super::super::engine::Message;
-use super::super::sha512::{INITIAL, ROUND, blocks, words};
+use super::super::sha512::{Blocks, INITIAL, ROUND};
 use super::field::LANES;
 
 /// The digests of eight messages. It takes as long as the longest of them.
 #[target_feature(enable = "avx512f")]
 pub(super) fn hash(messages: &[Message<'_>; LANES]) -> [[u8; 64]; LANES] {
-    let counts = messages.each_ref().map(blocks);
+    let blocks = Blocks::new(messages);
     let mut state = INITIAL.map(|word| _mm512_set1_epi64(word.cast_signed()));
-    for number in 0..counts.into_iter().max().unwrap_or(0) {
-        let next = compress(&state, words(messages, number).map(bytemuck::cast));
+    for number in 0..blocks.most() {
+        let next = compress(&state, blocks.words(number).map(bytemuck::cast));
         // Messages that have ended keep what they have.
         let goes_on =
-            (0..LANES).fold(0, |lanes, lane| lanes | u8::from(number < counts[lane]) << lane);
+            (0..LANES).fold(0, |lanes, lane| lanes | u8::from(blocks.has(lane, number)) << lane);
         for (old, new) in state.iter_mut().zip(next) {
             *old = _mm512_mask_blend_epi64(goes_on, *old, new);
         }

@@ -1,0 +1,237 @@
+//! Where a chain file writes: on the thread that asks, or on one behind it.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use super::{Commit, FileHead, Storage, frame};
+
+/// Bytes that may wait for the thread behind, unless one piece has more.
+const WAITING_MAX: usize = 8 << 20;
+
+/// Writes in the order in which it is asked to.
+pub(super) enum Writer<S> {
+    /// At once. What it gives back is done.
+    Here(S),
+    /// By a thread of its own, so that nobody waits for the disk but for whoever wants to.
+    Behind(Behind),
+}
+
+impl<S: Storage> Writer<S> {
+    /// The same with a thread of its own.
+    pub(super) fn behind(self) -> io::Result<Self>
+    where
+        S: 'static,
+    {
+        match self {
+            Self::Here(storage) => Behind::new(storage).map(Self::Behind),
+            Self::Behind(_) => Ok(self),
+        }
+    }
+
+    /// Writes `bytes`, which are empty afterwards, with room for the next.
+    pub(super) fn write(&mut self, offset: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::Here(storage) => {
+                storage.write_at(offset, bytes)?;
+                bytes.clear();
+                Ok(())
+            }
+            Self::Behind(behind) => {
+                behind.make_room(bytes.len())?;
+                let spare = std::mem::take(&mut behind.spare);
+                behind.order(Order::Write(offset, std::mem::replace(bytes, spare)))
+            }
+        }
+    }
+
+    pub(super) fn truncate(&mut self, len: u64) -> io::Result<()> {
+        match self {
+            Self::Here(storage) => storage.truncate(len),
+            Self::Behind(behind) => behind.order(Order::Truncate(len)),
+        }
+    }
+
+    /// The payload of the frame at `offset`, which was written before.
+    pub(super) fn payload(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Here(storage) => frame::payload(storage, offset),
+            Self::Behind(behind) => {
+                let (reply, payload) = channel();
+                behind.order(Order::Payload(offset, reply))?;
+                payload.recv().unwrap_or_else(|_| Err(behind.failure()))
+            }
+        }
+    }
+
+    /// Makes what was written survive, and then the slot of a commit.
+    pub(super) fn commit(&mut self, head: &FileHead, commit: &Commit) -> io::Result<()> {
+        let (offset, slot) = (commit.offset(head), commit.encode());
+        match self {
+            Self::Here(storage) => put_commit(storage, offset, &slot),
+            Self::Behind(behind) => {
+                behind.make_room(slot.len())?;
+                behind.order(Order::Commit(offset, slot))
+            }
+        }
+    }
+
+    /// How many of the commits that were asked for, and not told of so far, have survived; with `wait` when
+    /// `under_way`, all there are, have.
+    pub(super) fn settled(&mut self, under_way: usize, wait: bool) -> io::Result<usize> {
+        match self {
+            Self::Here(_) => Ok(under_way),
+            Self::Behind(behind) => behind.settled(under_way, wait),
+        }
+    }
+}
+
+/// Something that the thread behind is to do.
+enum Order {
+    Write(u64, Vec<u8>),
+    Truncate(u64),
+    Payload(u64, Sender<io::Result<Vec<u8>>>),
+    Commit(u64, Vec<u8>),
+}
+
+/// A thread that writes. It ends at the first error.
+pub(super) struct Behind {
+    /// `None` once it is to end.
+    orders: Option<Sender<Order>>,
+    /// One for each commit, when it has survived, or what the thread has ended with.
+    results: Receiver<io::Result<()>>,
+    /// What was written: memory for what is written next.
+    written: Receiver<Vec<u8>>,
+    spare: Vec<u8>,
+    /// Bytes that wait.
+    waiting: usize,
+    thread: Option<JoinHandle<()>>,
+    /// Commits that have survived and were seen while something else was looked for.
+    seen: usize,
+}
+
+impl Behind {
+    fn new(mut storage: impl Storage + 'static) -> io::Result<Self> {
+        let (orders, taken) = channel();
+        let (result, results) = channel();
+        let (give_back, written) = channel();
+        let work = move || {
+            for order in taken {
+                if let Err(error) = carry_out(&mut storage, order, &result, &give_back) {
+                    // Nobody who is gone needs to know.
+                    let _ = result.send(Err(error));
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("chain-file".into()).spawn(work)?;
+        let (orders, thread) = (Some(orders), Some(thread));
+        Ok(Self { orders, results, written, spare: Vec::new(), waiting: 0, thread, seen: 0 })
+    }
+
+    /// Waits until so many bytes more may wait.
+    fn make_room(&mut self, bytes: usize) -> io::Result<()> {
+        loop {
+            let is_full = self.waiting > 0 && self.waiting + bytes > WAITING_MAX;
+            let written = match is_full {
+                true => self.written.recv().map_err(|_| self.failure())?,
+                false => match self.written.try_recv() {
+                    Ok(written) => written,
+                    Err(_) => break,
+                },
+            };
+            self.waiting -= written.len();
+            self.keep(written);
+        }
+        self.waiting += bytes;
+        Ok(())
+    }
+
+    /// Keeps memory for the next bytes, but for what is short, and more than one piece.
+    fn keep(&mut self, mut written: Vec<u8>) {
+        if self.spare.capacity() < written.capacity() {
+            written.clear();
+            self.spare = written;
+        }
+    }
+
+    fn order(&mut self, order: Order) -> io::Result<()> {
+        match &self.orders {
+            Some(orders) if orders.send(order).is_ok() => Ok(()),
+            _ => Err(self.failure()),
+        }
+    }
+
+    /// What a thread that takes no more orders has ended with.
+    fn failure(&mut self) -> io::Error {
+        for result in &self.results {
+            match result {
+                Ok(()) => self.seen += 1,
+                Err(error) => return error,
+            }
+        }
+        io::Error::other("the thread that writes the chain file has ended")
+    }
+
+    fn settled(&mut self, under_way: usize, wait: bool) -> io::Result<usize> {
+        let mut settled = std::mem::take(&mut self.seen);
+        while settled < under_way {
+            let result = if wait { self.results.recv().ok() } else { self.results.try_recv().ok() };
+            match result {
+                Some(Ok(())) => settled += 1,
+                Some(Err(error)) => {
+                    self.seen = settled;
+                    return Err(error);
+                }
+                None if wait => {
+                    self.seen = settled;
+                    return Err(self.failure());
+                }
+                None => break,
+            }
+        }
+        Ok(settled)
+    }
+}
+
+impl Drop for Behind {
+    /// Waits until all orders are carried out: the file is nobody else's before.
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic was told to whoever asked for something.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn carry_out(
+    storage: &mut impl Storage,
+    order: Order,
+    result: &Sender<io::Result<()>>,
+    written: &Sender<Vec<u8>>,
+) -> io::Result<()> {
+    match order {
+        Order::Write(offset, bytes) => {
+            storage.write_at(offset, &bytes)?;
+            let _ = written.send(bytes);
+        }
+        Order::Truncate(len) => storage.truncate(len)?,
+        Order::Payload(offset, reply) => {
+            let _ = reply.send(frame::payload(storage, offset));
+        }
+        Order::Commit(offset, slot) => {
+            put_commit(storage, offset, &slot)?;
+            let _ = result.send(Ok(()));
+            let _ = written.send(slot);
+        }
+    }
+    Ok(())
+}
+
+/// What was written comes first, and the slot that says so second.
+fn put_commit(storage: &mut impl Storage, offset: u64, slot: &[u8]) -> io::Result<()> {
+    storage.sync()?;
+    storage.write_at(offset, slot)?;
+    storage.sync()
+}
