@@ -7,7 +7,8 @@ use std::io;
 use blockmill::Error;
 use blockmill::bitcoin::{LoadedHeaders, Network, Params};
 use blockmill::chain::file::{
-    ChainFile, ChainFileError, FileHead, FileLevel, FileStorage, MemoryStorage, Storage, TipRecord,
+    ChainFile, ChainFileError, Commit, FileHead, FileLevel, FileStorage, MemoryStorage, Storage,
+    TipRecord,
 };
 use blockmill::primitives::{Hash256, Header};
 
@@ -486,11 +487,22 @@ fn payloads(storage: impl Storage) -> Vec<Vec<u8>> {
     .expect("a chain file")
 }
 
+/// The file, open to be written by this thread, or `behind` it.
+fn open_to_write(file: &Shared, behind: bool) -> ChainFile<Shared> {
+    let chain = ChainFile::open(file.clone(), |_, _, _, _| Ok(())).expect("a file");
+    if behind { chain.write_behind().expect("a thread") } else { chain }
+}
+
 #[test]
 fn frames_of_any_length_come_back() {
+    let bytes = [false, true].map(frames_come_back);
+    assert!(bytes[0] == bytes[1], "the same bytes, whoever writes them");
+}
+
+fn frames_come_back(behind: bool) -> Vec<u8> {
     let file = Shared::of(ChainFile::<Shared>::empty(&core_head()));
     let sizes = [0, 1, 1 << 20, (1 << 20) - 9, 3 << 20, 5];
-    let mut chain = ChainFile::open(file.clone(), |_, _, _, _| Ok(())).expect("a file");
+    let mut chain = open_to_write(&file, behind);
     assert_eq!(chain.head(), &core_head());
     assert!(chain.is_empty() && !chain.is_dirty());
     let mut offsets = Vec::new();
@@ -503,8 +515,10 @@ fn frames_of_any_length_come_back() {
     }
     chain.commit(tip_at(6)).expect("memory");
     assert!(!chain.is_dirty());
-    let lens: Vec<_> = payloads(file).iter().map(Vec::len).collect();
+    drop(chain);
+    let lens: Vec<_> = payloads(file.clone()).iter().map(Vec::len).collect();
     assert_eq!(lens, sizes);
+    file.bytes()
 }
 
 #[test]
@@ -559,9 +573,9 @@ fn a_slot_that_is_caught_half_written_is_read_again() {
 
 #[test]
 fn a_failed_sync_poisons_the_handle() {
-    for syncs in [0, 1] {
+    for (syncs, behind) in [(0, false), (1, false), (0, true), (1, true)] {
         let file = Shared::of(ChainFile::<Shared>::empty(&core_head()));
-        let mut chain = ChainFile::open(file.clone(), |_, _, _, _| Ok(())).expect("a file");
+        let mut chain = open_to_write(&file, behind);
         chain.append_block(b"one").expect("memory");
         chain.commit(tip_at(1)).expect("memory");
         let acknowledged = file.bytes();
@@ -585,6 +599,80 @@ fn a_failed_sync_poisons_the_handle() {
             assert_eq!(file.bytes()[..acknowledged.len()], acknowledged);
         }
     }
+}
+
+/// Each commit is told of once, in order, and none that did not survive.
+#[test]
+fn commits_are_told_of_when_they_are_safe() {
+    for behind in [false, true] {
+        let file = Shared::of(ChainFile::<Shared>::empty(&core_head()));
+        let mut chain = open_to_write(&file, behind);
+        let heights = |settled: Vec<Commit>| -> Vec<_> {
+            settled.iter().map(|commit| commit.tip.height).collect()
+        };
+        assert!(heights(chain.settled(true).expect("nothing fails")).is_empty());
+        for height in 1..=3 {
+            chain.append_block(b"a block").expect("memory");
+            chain.begin_commit(tip_at(height)).expect("memory");
+        }
+        assert!(!chain.is_dirty());
+        assert_eq!(heights(chain.settled(true).expect("memory")), [1, 2, 3]);
+        assert_eq!(chain.commit_record().tip, tip_at(3));
+        assert_eq!(payloads(MemoryStorage { bytes: file.bytes() }).len(), 3);
+        assert!(heights(chain.settled(true).expect("nothing fails")).is_empty());
+        // Of these the last one fails.
+        file.fail_after(4);
+        let mut begun = Ok(());
+        for height in 4..=6 {
+            chain.append_block(b"a block").expect("memory");
+            begun = chain.begin_commit(tip_at(height));
+        }
+        let settled = chain.settled(true);
+        assert!(begun.is_err() || settled.is_err());
+        let told = settled.unwrap_or_else(|_| chain.settled(false).expect("those before it"));
+        assert_eq!(heights(told), [4, 5]);
+        assert_eq!(chain.commit_record().tip, tip_at(5));
+        assert!(chain.append_block(b"no more").is_err());
+        assert!(heights(chain.settled(false).expect("nothing new")).is_empty());
+        drop(chain);
+        let opened = ChainFile::open(file, |_, _, _, _| Ok(())).expect("a file");
+        assert_eq!(opened.commit_record().tip, tip_at(5));
+    }
+}
+
+/// A disk that panics, as a bug might make it.
+struct Panics(MemoryStorage);
+
+impl Storage for Panics {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(offset, bytes)
+    }
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, bytes)
+    }
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.truncate(len)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        panic!("as it must")
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_thread_that_has_ended() {
+    let bytes = ChainFile::<Panics>::empty(&core_head());
+    let storage = Panics(MemoryStorage { bytes });
+    let chain = ChainFile::open(storage, |_, _, _, _| Ok(())).expect("a file");
+    let mut chain = chain.write_behind().expect("a thread");
+    let offset = chain.append_block(b"a block").expect("memory");
+    chain.begin_commit(tip_at(1)).expect("it is asked for");
+    assert!(chain.settled(true).is_err());
+    assert!(chain.append_block(b"more").is_err());
+    assert!(chain.payload(offset).is_err());
+    assert!(chain.settled(true).is_err());
 }
 
 #[test]

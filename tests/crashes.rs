@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use blockmill::chain::file::{
-    ChainFile, ChainFileError, FileHead, FileLevel, Frame, FrameType, Storage, TipRecord,
+    ChainFile, ChainFileError, Commit, FileHead, FileLevel, Frame, FrameType, Storage, TipRecord,
 };
 use blockmill::primitives::{Hash256, sha256d};
 use rand::rngs::StdRng;
@@ -182,6 +182,41 @@ fn work_until_the_power_fails(
     }
 }
 
+/// The same with a thread that writes: commits follow each other, and are acknowledged when they are safe.
+fn work_behind_until_the_power_fails(
+    file: ChainFile<Disk>,
+    mut payloads: Vec<Vec<u8>>,
+    rng: &mut StdRng,
+) -> (Vec<Vec<u8>>, usize) {
+    let mut file = file.write_behind().expect("a thread");
+    let mut acknowledged = payloads.len();
+    let mut acknowledge = |settled: Vec<Commit>| {
+        if let Some(last) = settled.last() {
+            acknowledged = last.tip.height as usize;
+        }
+    };
+    loop {
+        let len = rng.random_range(0..3 * SECTOR);
+        let payload: Vec<u8> = (0..len).map(|_| rng.random()).collect();
+        if file.append_block(&payload).is_err() {
+            break;
+        }
+        payloads.push(payload);
+        if rng.random() && file.begin_commit(tip(payloads.len())).is_err() {
+            break;
+        }
+        match file.settled(rng.random_bool(0.1)) {
+            Ok(settled) => acknowledge(settled),
+            Err(_) => break,
+        }
+    }
+    // Those before the one that failed.
+    acknowledge(file.settled(false).expect("no more than is known"));
+    // The disk is looked at when nobody writes to it.
+    drop(file);
+    (payloads, acknowledged)
+}
+
 #[test]
 fn no_loss_of_power_takes_what_was_acknowledged() {
     let mut rng = seeded();
@@ -199,7 +234,10 @@ fn no_loss_of_power_takes_what_was_acknowledged() {
                 _ => in_flight_kept += 1,
             }
             disk.with(|state| state.operations_left = rng.random_range(0..25));
-            let (appended, acknowledged) = work_until_the_power_fails(file, payloads, &mut rng);
+            let (appended, acknowledged) = match rng.random() {
+                true => work_until_the_power_fails(file, payloads, &mut rng),
+                false => work_behind_until_the_power_fails(file, payloads, &mut rng),
+            };
             bytes = disk.after_crash(&mut rng);
             // The next opening finds at least these, and at most all that were appended.
             let reopened = Disk::new(bytes.clone());

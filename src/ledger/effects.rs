@@ -176,3 +176,86 @@ fn rest(fields: &[&[u8]], end: usize) -> Range<usize> {
     let fields = fields.iter().map(|field| varint_len(field.len() as u64) + field.len());
     end - SIGNATURE_LEN - fields.sum::<usize>()..end
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Block;
+    use crate::primitives::Header;
+
+    fn account(number: u8) -> Account {
+        Account::from_key([number; 32])
+    }
+
+    fn reward(to: u8) -> Transaction<'static> {
+        Transaction::Reward { height: 7, to: account(to), amount: 50, extranonce: 9 }
+    }
+
+    fn transfer(from: u8, to: u8, nonce: u64, memo: &'static [u8]) -> Transaction<'static> {
+        let (from, to) = (account(from), account(to));
+        let signature = [0xee; SIGNATURE_LEN];
+        Transaction::Transfer { from, to, amount: 5, fee: 2, nonce, memo, signature }
+    }
+
+    fn record(from: u8, nonce: u64, payload: &'static [u8]) -> Transaction<'static> {
+        let (from, signature) = (account(from), [0xdd; SIGNATURE_LEN]);
+        Transaction::Record { from, fee: 3, nonce, tag: b"tag", payload, signature }
+    }
+
+    fn block(transactions: &[Transaction<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Block::encode(&Header::from_bytes([7; Header::LEN]), transactions, &mut bytes);
+        bytes
+    }
+
+    fn effects(transactions: &[Transaction<'_>]) -> Effects {
+        Block::decode(&block(transactions)).expect("an encoding").into_effects()
+    }
+
+    #[test]
+    fn accounts_are_numbered_as_they_come() {
+        let payload = &[1; 200];
+        let transactions =
+            [reward(4), transfer(9, 2, 0, b""), record(2, 7, payload), transfer(2, 2, 8, b"memo")];
+        let bytes = block(&transactions);
+        let effects = Block::decode(&bytes).expect("an encoding").into_effects();
+        assert_eq!(effects.accounts(), [4, 9, 2].map(account));
+        assert_eq!(effects.transactions(), 4);
+        assert_eq!(effects.fees(), 7);
+        assert_eq!(effects.senders().collect::<Vec<_>>(), [1, 2, 2]);
+        assert_eq!(effects.reward, Some(Reward { height: 7, to: 0, amount: 50, extranonce: 9 }));
+        let paid = |payment: &Payment| {
+            let Payment { from, to, amount, fee, nonce, .. } = *payment;
+            (from, to, amount, fee, nonce)
+        };
+        let all: Vec<_> = effects.payments.iter().map(paid).collect();
+        assert_eq!(all, [(1, 2, 5, 2, 0), (2, NOBODY, 0, 3, 7), (2, 2, 5, 2, 8)]);
+        let rest = |number: usize| bytes[effects.payments[number].rest.clone()].to_vec();
+        assert_eq!(rest(0), [&[0][..], &[0xee; 64]].concat());
+        assert_eq!(rest(1), [&b"\x03tag"[..], &[200, 1], payload, &[0xdd; 64]].concat());
+        assert_eq!(rest(2), [b"\x04memo", &[0xee; 64][..]].concat());
+    }
+
+    #[test]
+    fn a_repetition_is_never_ruled_out_where_there_is_one() {
+        let rising =
+            [reward(1), transfer(2, 3, 5, b""), transfer(3, 2, 5, b""), transfer(2, 3, 9, b"")];
+        assert!(!effects(&rising).may_repeat());
+        assert!(!effects(&rising[1..]).may_repeat(), "without a reward");
+        let with = |more: Transaction<'static>| effects(&[&rising[..], &[more]].concat());
+        assert!(!with(record(3, 6, b"")).may_repeat());
+        // Equal to the one before it, or to one further away; or nothing of the kind.
+        for more in [rising[3], rising[1], record(3, 5, b""), record(2, 0, b""), reward(1)] {
+            assert!(with(more).may_repeat(), "{more:?}");
+        }
+        // Nothing is above the last nonce.
+        let last = transfer(4, 1, u64::MAX, b"");
+        assert!(effects(&[reward(1), last, last]).may_repeat());
+        // What cannot be read may be the same.
+        let mut bytes = block(&rising);
+        let at = Header::LEN + 2;
+        assert_eq!(bytes[at..at + 2], [0, 1], "kind and version of the reward");
+        bytes[at + 1] = 2;
+        assert!(Block::decode(&bytes).expect("leaves").effects().may_repeat());
+    }
+}

@@ -222,12 +222,14 @@ impl<F: Family> Follower<'_, '_, F> {
         let mut tasks = tasks.into_iter();
         let body_judge = self.family.judge(packs);
         let (pools, bodies_max) = self.judges(bodies.len())?;
-        let overlap = Overlap { overlap: self.overlap, queue: 0, workers: pools.len() };
+        // As many may wait as are judged: the budget bounds all of them.
+        let (workers, waiting) = (pools.len(), pools.len() + 1);
+        let overlap = Overlap { overlap: self.overlap, workers, waiting };
         let threads = self.threads.clone();
         let budget = Budget::new();
         // Besides those that are judged, one is read at the same time, and one taken.
         let cost_max = Budget::BYTES / (pools.len() + 2);
-        let limits = Limits { bodies: bodies_max, cost: cost_max, cost_of: F::cost };
+        let limits = Limits { bodies: bodies_max, cost: cost_max, cost_of: F::cost, workers };
         let result = pipeline::run(
             overlap,
             [&mut busy.read, &mut busy.bodies, &mut busy.connect],
@@ -521,6 +523,9 @@ struct Limits {
     /// What judging it takes, unless one block takes more.
     cost: usize,
     cost_of: fn(&[u8]) -> usize,
+    /// How many batches are judged at the same time: towards the end they become smaller, so that nobody
+    /// is busy with a large one while the others have none.
+    workers: usize,
 }
 
 /// Bodies to judge together.
@@ -533,12 +538,16 @@ struct Batch<C> {
 /// Reads bodies until they fill a batch; `None` if there are none left.
 fn read_batch<C>(
     reader: &mut BodyReader<'_>,
-    tasks: &mut impl Iterator<Item = Task<C>>,
+    tasks: &mut impl ExactSizeIterator<Item = Task<C>>,
     limits: &Limits,
 ) -> Result<Option<Batch<C>>, Error> {
     let mut bodies = Vec::new();
     let (mut len, mut cost) = (0, 0);
-    while bodies.len() < limits.bodies && len < BATCH_BYTES && cost < limits.cost {
+    let bodies_max = match limits.workers {
+        1 => limits.bodies,
+        workers => limits.bodies.min(tasks.len().div_ceil(2 * workers)),
+    };
+    while bodies.len() < bodies_max && len < BATCH_BYTES && cost < limits.cost {
         let Some(task) = tasks.next() else { break };
         let bytes = read_body(reader, &task.body, task.id)?;
         len += bytes.len();

@@ -26,7 +26,7 @@ use super::hash::{self, HashedBatch};
 use super::ledger_bodies::BodyJudge;
 use super::pipeline::{self, Overlap};
 use super::target::{AppendLedger, AppendTo, Commits};
-use super::{Busy, Family, QUEUE, Validation};
+use super::{Busy, Family, Validation, WAITING};
 
 /// The number of genesis.
 const START: u32 = BlockTree::<HeaderRules>::START;
@@ -155,7 +155,7 @@ fn read_headers(
     busy: &mut Busy,
 ) -> Result<(), Error> {
     pipeline::run(
-        Overlap { overlap: options.overlap, queue: QUEUE, workers: 1 },
+        Overlap { overlap: options.overlap, workers: 1, waiting: WAITING },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
         || reader.next_batch().transpose(),
         |_, batch| batch.map(&hash),

@@ -12,7 +12,7 @@
 //!
 //! Every stage takes its input whole and returns the next type; none reaches back. With more than
 //! one thread the stages overlap: while a batch is judged the next is hashed and the one after that
-//! is read, and no more than two batches wait between two stages.
+//! is read, and no more than a few wait between two stages.
 
 mod accept;
 mod block_bodies;
@@ -52,8 +52,9 @@ pub use check::{check_blocks, check_ledger};
 pub use ledger::{LedgerOptions, LedgerSummary, validate_ledger};
 pub use target::{AppendBlocks, AppendHeaders, AppendLedger, AppendTo, open_or_create};
 
-/// Batches that wait between two stages.
-const QUEUE: usize = 2;
+/// Batches of headers that may be between the first stage and the end of the last, besides the one that is
+/// hashed: one is read, one is judged, and two wait on each side.
+const WAITING: usize = 6;
 
 /// What to validate, and how.
 #[derive(Clone, Debug)]
@@ -190,7 +191,7 @@ pub fn validate_headers(
     let mut reader = HeaderReader::new(inputs, options.batch);
     let mut busy = Busy::default();
     let judged = pipeline::run(
-        Overlap { overlap: options.overlap, queue: QUEUE, workers: 1 },
+        Overlap { overlap: options.overlap, workers: 1, waiting: WAITING },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
         || reader.next_batch().transpose(),
         |_, batch| batch.map(|batch| hash::hash(batch, backend, confirm)),

@@ -235,3 +235,64 @@ fn put_commit(storage: &mut impl Storage, offset: u64, slot: &[u8]) -> io::Resul
     storage.write_at(offset, slot)?;
     storage.sync()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::{Arc, Mutex, PoisonError};
+    use std::time::Duration;
+
+    use super::super::MemoryStorage;
+    use super::*;
+
+    /// A disk that does nothing before it is let.
+    struct Gated(Arc<Mutex<()>>, MemoryStorage);
+
+    impl Storage for Gated {
+        fn len(&self) -> io::Result<u64> {
+            self.1.len()
+        }
+        fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+            self.1.read_at(offset, bytes)
+        }
+        fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            drop(self.0.lock().unwrap_or_else(PoisonError::into_inner));
+            self.1.write_at(offset, bytes)
+        }
+        fn truncate(&mut self, len: u64) -> io::Result<()> {
+            self.1.truncate(len)
+        }
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn whoever_writes_faster_than_the_disk_waits() {
+        const PIECE: usize = 1 << 20;
+        let (gate, written) = (Arc::new(Mutex::new(())), AtomicUsize::new(0));
+        let storage = Gated(Arc::clone(&gate), MemoryStorage::default());
+        let mut writer = Writer::Here(storage).behind().expect("a thread");
+        let shut = gate.lock().expect("nobody panics");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for piece in 0..3 * WAITING_MAX / PIECE {
+                    let mut bytes = vec![1; PIECE];
+                    writer.write((piece * PIECE) as u64, &mut bytes).expect("memory");
+                    assert!(bytes.is_empty());
+                    written.fetch_add(1, SeqCst);
+                }
+            });
+            while written.load(SeqCst) < WAITING_MAX / PIECE {
+                thread::yield_now();
+            }
+            thread::sleep(Duration::from_millis(50));
+            assert_eq!(written.load(SeqCst), WAITING_MAX / PIECE);
+            drop(shut);
+        });
+        assert_eq!(written.load(SeqCst), 3 * WAITING_MAX / PIECE);
+        // A piece that is longer than all that may wait is written all the same.
+        let mut long = vec![2; 2 * WAITING_MAX];
+        writer.write(0, &mut long).expect("memory");
+    }
+}
