@@ -11,13 +11,14 @@ use blockmill::compute::Cpu;
 use blockmill::ledger::generate::Options;
 use blockmill::ledger::{Account, Block, HeaderRules, LoadedLedger, Transaction};
 use blockmill::primitives::Header;
-use blockmill::stages::check_ledger;
+use blockmill::stages::{NotAccepted, accept, check_ledger};
+use blockmill::verdict::Violation;
 use serde_json::Value;
 
 use common::chain::{extend, from_genesis};
 use common::chain_file::{
-    PAGE, SLOTS, append_ledger, dissect, generated, header_file, ledger_file, parts_of,
-    small_ledger, up_to_the_side_branch, with_frame,
+    PAGE, SLOTS, Shared, append_ledger, append_ledger_with, dissect, generated, header_file,
+    ledger_file, parts_of, small_ledger, up_to_the_side_branch, with_frame,
 };
 
 fn open(bytes: &[u8]) -> Result<LoadedLedger, ChainFileError> {
@@ -58,6 +59,62 @@ fn the_same_dump_changes_nothing_and_a_longer_branch_reorganises() {
     // The losing branch, seen last, changes nothing.
     let late = ledger_file(&[dump.clone(), up_to_the_side_branch(&dump)]);
     assert_eq!(late.bytes(), once.bytes());
+}
+
+/// Whoever writes the file: the same bytes and acknowledgements; and if the disk fails, the reason, and
+/// acknowledgements of what is there.
+#[test]
+fn a_file_does_not_depend_on_who_writes_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("dump");
+    let dump = small_ledger();
+    std::fs::write(&path, &dump).expect("a file");
+    let append = |threads, fails_after: Option<usize>| {
+        let file = Shared::default();
+        // The side branch first, so that the file is reorganised.
+        std::fs::write(&path, up_to_the_side_branch(&dump)).expect("a file");
+        let (first, mut acks) = append_ledger_with(&path, &file, threads, 1);
+        first.expect("a judgement");
+        let before = acks.len();
+        if let Some(syncs) = fails_after {
+            file.fail_after(syncs);
+        }
+        std::fs::write(&path, &dump).expect("a file");
+        let (second, more) = append_ledger_with(&path, &file, threads, 1);
+        acks.extend(more);
+        (file, acks, before, second)
+    };
+    let (alone, acks, before, validation) = append(1, None);
+    validation.expect("a judgement");
+    assert!(before > 1 && acks.len() > before + 1, "{before} commits, and then {acks:?}");
+    let (overlapped, same_acks, _, validation) = append(3, None);
+    validation.expect("a judgement");
+    assert!(overlapped.bytes() == alone.bytes());
+    assert_eq!(same_acks, acks);
+    for syncs in 0..2 * (acks.len() - before) {
+        // Twice, as it is a matter of time who notices.
+        for threads in [1, 3, 3] {
+            let (file, told, _, validation) = append(threads, Some(syncs));
+            let error = validation.expect_err("a disk that fails");
+            assert!(error.to_string().contains("the disk is gone"), "{error}");
+            assert_eq!(told, acks[..before + syncs / 2], "{threads} threads, {syncs} syncs");
+            let loaded = open(&file.bytes()).expect("a file");
+            let tip = loaded.tree.block(loaded.store.tip());
+            let last = told.last().expect("one at least");
+            let is_there =
+                tip.lineage().any(|block| (block.height(), block.id().to_string()) == *last);
+            assert!(is_there || syncs % 2 == 1, "{last:?} is not there");
+        }
+    }
+}
+
+#[test]
+fn genesis_is_no_next_block() {
+    let mut loaded = open(&reorganised().0).expect("a file");
+    let genesis = [loaded.store.params().genesis().as_bytes(), &[0][..]].concat();
+    let cpu = Cpu::new(1).expect("a thread");
+    let refused = accept(&mut loaded, &genesis, u64::MAX, &cpu).expect_err("no child of the tip");
+    assert!(matches!(refused, NotAccepted::Rejected(Violation::BadPrevBlk { .. })), "{refused}");
 }
 
 /// The types of all frames; the head of a small ledger has one page.
@@ -110,7 +167,7 @@ fn half_a_reorganisation_is_mended_by_the_next_run() {
     for (end, ..) in &frames[back + 1..] {
         let mut cut = bytes[..*end].to_vec();
         cut[later..later + PAGE].fill(0);
-        let file = common::chain_file::Shared::of(cut);
+        let file = Shared::of(cut);
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("dump");
         // A dump that brings nothing new: the file goes back to what it has most work of.
@@ -140,7 +197,7 @@ impl TipWork for blockmill::ledger::LedgerStore {
 
 /// Appends a block that nobody has judged.
 fn append_unjudged(
-    file: &common::chain_file::Shared,
+    file: &Shared,
     transactions: impl Fn(u64) -> Vec<Transaction<'static>>,
 ) {
     let LoadedLedger { mut store, mut tree, .. } =

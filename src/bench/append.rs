@@ -1,9 +1,10 @@
 //! The work of the suite `append`: commits of a chain file, and plain writes and syncs of the same
 //! sizes to the same disk.
 //!
-//! A commit is what [`ChainFile::commit`] does: the frames, a sync, a slot, another sync. The plain
-//! writes have the same lengths and as many syncs, and nothing is computed for them; so the ratio says
-//! what the checksums, the digests and the order of the file cost.
+//! A commit is the frames, a sync, a slot, another sync: begun with [`ChainFile::begin_commit`], written by a
+//! thread of its own as in validation, and all of them waited for in the end. The plain writes have the same
+//! lengths and as many syncs, and nothing is computed for them; so the ratio says how near appending comes to
+//! what the disk does.
 
 use std::fs;
 use std::io::Write;

@@ -340,7 +340,7 @@ impl LedgerStore {
             .map_err(|what| ChainFileError::Damaged { offset, height, what })
     }
 
-    /// Appends a sound block, whose parent is the tip: `id`, of these bytes and effects.
+    /// Appends a sound block, whose parent is the tip. All that is said of it must be that of one block.
     ///
     /// # Errors
     /// If the file cannot be written.

@@ -150,6 +150,8 @@ pub(crate) fn encode(
     let (Some(header), Some(reward)) = (header, effects.reward) else {
         unreachable!("a sound block has a header, and begins with its reward")
     };
+    let ends = effects.payments.last().map(|payment| payment.rest.end);
+    debug_assert!(ends.is_none_or(|end| end == bytes.len()), "the effects of another block");
     let mut accounts = accounts.of_block(effects.accounts());
     let step = i64::from(header.time()) - i64::from(parent_time);
     put_zigzag(out, step);

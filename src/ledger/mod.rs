@@ -4,7 +4,7 @@
 //! - [`Transaction`] and [`Block`]: the encodings, and what is signed. [`Account`]: who signs.
 //! - [`HeaderRules`], [`BodyRules`] and [`State`]: the rules, in the order in which they are judged:
 //!   headers with the difficulty of [`asert`], then what a body's own bytes say, then what depends on
-//!   the blocks before, for which [`Effects`] are all that the state needs of a block.
+//!   the blocks before. [`Effects`]: what the state needs to know of a body.
 //! - [`pending`]: the file in which signed transactions wait for a miner.
 //! - [`DumpHead`] and [`put_record`]: the file in which a ledger is handed on. `generate` (feature `mine`)
 //!   writes synthetic ones.

@@ -75,7 +75,8 @@ impl State {
         self.accounts.iter().map(|(account, state)| (account, *state))
     }
 
-    /// Applies a block that has passed [`super::BodyRules`] and whose signatures are right.
+    /// Applies a block that has passed [`super::BodyRules`], so that its reward comes first and each of the
+    /// others pays, and whose signatures are right.
     ///
     /// # Errors
     /// The first transaction that the state does not allow; the state is then as it was before.
@@ -109,7 +110,7 @@ impl State {
             self.supply += amount;
             held.credit(to, amount);
         }
-        self.take(effects, held);
+        self.put_back(effects, held);
         Ok(())
     }
 
@@ -129,11 +130,11 @@ impl State {
             held.accounts[payment.from as usize].nonce -= 1;
             held.credit(payment.from, payment.spent());
         }
-        self.take(effects, held);
+        self.put_back(effects, held);
     }
 
     /// Takes what the accounts of a block hold now.
-    fn take(&mut self, effects: &Effects, held: Held) {
+    fn put_back(&mut self, effects: &Effects, held: Held) {
         let before = self.total.checked_sub(held.before).expect("a part of all balances");
         let mut after = held.accounts.iter().map(|state| state.balance);
         let after = after.try_fold(before, u64::checked_add);

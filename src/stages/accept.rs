@@ -48,12 +48,13 @@ pub fn accept(
     let read = ReadBody { task, bytes: bytes.to_vec() };
     let judged = BodyJudge::new(&params, backend).judge(vec![read]).pop().expect("one for one");
     judged.verdict?;
-    let effects = judged.prepared.expect("a sound body was looked at");
     let header = bytes.first_chunk().map(|bytes| Header::from_bytes(*bytes));
     let header = header.expect("a sound body has a header");
     if header.parent() != parent_id {
         return Err(Violation::BadPrevBlk { parent: header.parent() }.into());
     }
+    // Genesis, which needs no look, has no such parent.
+    let effects = judged.prepared.expect("a sound body was looked at");
     tree.set_rules(HeaderRules::new(&params, now));
     let number = tree.insert_known(&header, id)?;
     state.apply(&effects)?;

@@ -25,7 +25,7 @@ use super::hash;
 use super::judge::{Judge, JudgedHeaders, nothing_connects};
 use super::pipeline::{self, Overlap};
 use super::target::{Append, AppendBlocks, Opened};
-use super::{Busy, Family, Level, Options, Validation, WAITING, goes_on};
+use super::{Busy, Family, Level, Options, Validation, WAITING_BATCHES, goes_on};
 
 /// The number of the block that the tree starts with.
 const START: u32 = BlockTree::<HeaderRules>::START;
@@ -67,7 +67,7 @@ pub fn validate_blocks(
     let mut reader = HeaderReader::with_bodies(inputs, options.headers.batch);
     let mut busy = Busy::default();
     pipeline::run(
-        Overlap { overlap: options.headers.overlap, workers: 1, waiting: WAITING },
+        Overlap { overlap: options.headers.overlap, workers: 1, waiting: WAITING_BATCHES },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
         || reader.next_batch().transpose(),
         |_, batch| batch.map(|batch| hash::hash(batch, backend, confirm)),

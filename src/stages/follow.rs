@@ -93,10 +93,11 @@ impl<F: Family> Follower<'_, '_, F> {
         let judged = self.follow_best().and_then(|()| self.judge_the_rest());
         // What passed stays, whatever came after it. If both fail, the first says why.
         let committed = self.finish();
-        let appending = self.sink.as_ref().map_or(Duration::ZERO, |sink| sink.appending);
-        self.busy.append += appending;
-        // All but the last commit was a part of connecting.
-        self.busy.connect = self.busy.connect.saturating_sub(appending);
+        if let Some(sink) = &self.sink {
+            // What took place while blocks were connected was counted as that.
+            self.busy.append += sink.appending + sink.ending + sink.file().busy_behind();
+            self.busy.connect = self.busy.connect.saturating_sub(sink.appending);
+        }
         judged.and(committed)
     }
 
@@ -222,13 +223,12 @@ impl<F: Family> Follower<'_, '_, F> {
         let mut tasks = tasks.into_iter();
         let body_judge = self.family.judge(packs);
         let (pools, bodies_max) = self.judges(bodies.len())?;
-        // As many may wait as are judged: the budget bounds all of them.
+        // Besides those that are judged one is read, and as many wait to be taken, behind one that takes long.
         let (workers, waiting) = (pools.len(), pools.len() + 1);
         let overlap = Overlap { overlap: self.overlap, workers, waiting };
         let threads = self.threads.clone();
         let budget = Budget::new();
-        // Besides those that are judged, one is read at the same time, and one taken.
-        let cost_max = Budget::BYTES / (pools.len() + 2);
+        let cost_max = Budget::BYTES / (workers + waiting);
         let limits = Limits { bodies: bodies_max, cost: cost_max, cost_of: F::cost, workers };
         let result = pipeline::run(
             overlap,
@@ -375,8 +375,9 @@ pub(super) struct Sink<'a, F: Family> {
     committed_len: u64,
     /// By how many bytes it grows until the next.
     commit_bytes: u64,
-    /// How long the file was being written.
+    /// How long this thread was busy with the file: before the end, and then.
     appending: Duration,
+    ending: Duration,
     /// Whether the file is between two branches, and so must not be committed.
     is_between: bool,
     /// Bodies of the file that were applied again on a branch that is not the file's.
@@ -384,7 +385,7 @@ pub(super) struct Sink<'a, F: Family> {
 }
 
 impl<'a, F: Family> Sink<'a, F> {
-    /// A way into `store`. With `overlap` nobody waits for the disk until the end.
+    /// A way into `store`, which is written by a thread of its own with `overlap`.
     pub(super) fn new(
         store: F::Store,
         commits: Commits<'a>,
@@ -401,6 +402,7 @@ impl<'a, F: Family> Sink<'a, F> {
             committed_len,
             commit_bytes,
             appending: Duration::ZERO,
+            ending: Duration::ZERO,
             is_between: false,
             reconnected,
         })
@@ -512,8 +514,11 @@ impl<'a, F: Family> Sink<'a, F> {
 
     /// Commits what is left, and waits until all of it is safe.
     fn finish(&mut self, tree: &BlockTree<F::Rules>) -> Result<(), Error> {
+        let start = Instant::now();
         let committed = self.commit(tree);
-        self.commits.acknowledge(self.store.branch_mut(), Ok(()), true).and(committed)
+        self.ending += start.elapsed();
+        let settled = self.commits.acknowledge(self.store.branch_mut(), Ok(()), true);
+        committed.and(settled)
     }
 }
 

@@ -245,6 +245,10 @@ impl<'a> Judge<'a> {
         files: &FileTable,
         unreadable: &mut Option<Error>,
     ) -> Result<Option<HeaderTree<HeaderRules>>, Error> {
+        if let Opened::Headers(sink) = &mut self.opened {
+            // What was begun stays, whatever is said of the rest.
+            sink.settle()?;
+        }
         match self.obstacle.take() {
             Some(Obstacle::TwoNetworks(network, position)) => {
                 return Err(self.two_networks(network, position, files));
@@ -290,9 +294,7 @@ impl<'a> Judge<'a> {
         self.follow()?;
         let stored = match &self.opened {
             Opened::Headers(sink) => {
-                // All but the last commit was a part of connecting.
-                busy.append = sink.appending();
-                busy.connect = busy.connect.saturating_sub(busy.append);
+                sink.add_to(&mut busy);
                 Some(sink.stored())
             }
             _ => None,

@@ -12,7 +12,7 @@
 //!
 //! Every stage takes its input whole and returns the next type; none reaches back. With more than
 //! one thread the stages overlap: while a batch is judged the next is hashed and the one after that
-//! is read, and no more than a few wait between two stages.
+//! is read, and no more than a few wait between two stages. A chain file is then written by a thread of its own.
 
 mod accept;
 mod block_bodies;
@@ -54,7 +54,7 @@ pub use target::{AppendBlocks, AppendHeaders, AppendLedger, AppendTo, open_or_cr
 
 /// Batches of headers that may be between the first stage and the end of the last, besides the one that is
 /// hashed: one is read, one is judged, and two wait on each side.
-const WAITING: usize = 6;
+const WAITING_BATCHES: usize = 6;
 
 /// What to validate, and how.
 #[derive(Clone, Debug)]
@@ -166,7 +166,7 @@ pub struct Busy {
     pub bodies: Duration,
     /// Judging headers, and applying blocks to the state.
     pub connect: Duration,
-    /// Writing to the chain file, and waiting for the disk.
+    /// Encoding for the chain file, writing it, and waiting for the disk.
     pub append: Duration,
 }
 
@@ -191,7 +191,7 @@ pub fn validate_headers(
     let mut reader = HeaderReader::new(inputs, options.batch);
     let mut busy = Busy::default();
     let judged = pipeline::run(
-        Overlap { overlap: options.overlap, workers: 1, waiting: WAITING },
+        Overlap { overlap: options.overlap, workers: 1, waiting: WAITING_BATCHES },
         [&mut busy.read, &mut busy.hash, &mut busy.connect],
         || reader.next_batch().transpose(),
         |_, batch| batch.map(|batch| hash::hash(batch, backend, confirm)),

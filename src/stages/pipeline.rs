@@ -156,6 +156,7 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+    use super::super::budget::{Budget, Share};
     use super::*;
 
     const HOW: Overlap = Overlap { overlap: true, workers: 3, waiting: 2 };
@@ -169,9 +170,7 @@ mod tests {
     ) -> Result<(), Error> {
         let mut busy = [Duration::ZERO; 3];
         let mut numbers = 0..count;
-        let result = run(how, busy.each_mut(), || numbers.next(), |_, number| work(number), take);
-        assert!(count == 0 || busy.iter().all(|busy| *busy > Duration::ZERO), "{busy:?}");
-        result
+        run(how, busy.each_mut(), || numbers.next(), |_, number| work(number), take)
     }
 
     #[test]
@@ -199,7 +198,11 @@ mod tests {
         let (under_way, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let work = |number: usize| {
             most.fetch_max(under_way.fetch_add(1, SeqCst) + 1, SeqCst);
-            // The others wait for the first.
+            // The others wait for the first, which waits until there are as many as may be, and looks whether
+            // there is one more.
+            while number == 0 && under_way.load(SeqCst) < HOW.workers + HOW.waiting {
+                thread::yield_now();
+            }
             thread::sleep(Duration::from_millis(if number == 0 { 50 } else { 0 }));
             number
         };
@@ -231,6 +234,24 @@ mod tests {
                 },
             );
             assert!(matches!(failed, Err(Error::Interrupted)), "{failed:?}");
+        }
+    }
+
+    /// Whoever reads may wait for what the results hold: it goes with them.
+    #[test]
+    fn an_early_end_sets_free_whoever_waits_for_memory() {
+        let budget = Budget::new();
+        let share = || Some(budget.take(Budget::BYTES / 3));
+        for panics in [false, true] {
+            let work = |_, share| {
+                assert!(!panics, "as it must");
+                share
+            };
+            let mut busy = [Duration::ZERO; 3];
+            let enough = |share: Share<'_>| Ok(share.bytes() == 0);
+            let ended = AssertUnwindSafe(|| run(HOW, busy.each_mut(), share, work, enough));
+            assert_eq!(catch_unwind(ended).is_err(), panics);
+            assert_eq!(budget.take(usize::MAX).bytes(), Budget::BYTES, "all of it is back");
         }
     }
 

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::ledger::{self, LoadedLedger};
 use crate::primitives::{Hash256, Header};
 
-use super::Stored;
+use super::{Busy, Stored};
 
 /// Headers in a frame.
 const RUN_MAX: usize = 1 << 12;
@@ -89,16 +89,24 @@ impl<'a> Commits<'a> {
         begun: Result<(), ChainFileError>,
         wait: bool,
     ) -> Result<(), Error> {
-        let settled = begun.and_then(|()| branch.file_mut().settled(wait));
+        let file = branch.file_mut();
+        let mut told = Ok(());
         // Those before one that failed are safe all the same.
-        let (settled, failed) = match settled {
-            Ok(settled) => (settled, None),
-            Err(error) => (branch.file_mut().settled(false).unwrap_or_default(), Some(error)),
-        };
-        for commit in settled {
-            (self.committed)(commit.tip.height, &commit.tip.id)?;
+        for wait in [wait, false] {
+            if file.is_settled() {
+                break;
+            }
+            match file.settled(wait) {
+                Ok(settled) => {
+                    for commit in settled {
+                        (self.committed)(commit.tip.height, &commit.tip.id)?;
+                    }
+                    break;
+                }
+                Err(error) => told = Err(error),
+            }
         }
-        failed.map_or(Ok(()), |source| Err(self.error(source)))
+        begun.and(told).map_err(|source| self.error(source))
     }
 
     pub(super) fn stored<S: Storage>(&self, file: &ChainFile<S>) -> Stored {
@@ -133,8 +141,8 @@ impl<'a> Append<'a> {
         !matches!(self, Self::Nothing)
     }
 
-    /// Opens the file, and gives it with the tree of what it holds. With `overlap` nobody waits for the disk
-    /// until the end.
+    /// Opens the file, and gives it with the tree of what it holds. With `overlap`, headers are written by a
+    /// thread of its own; blocks are left to [`super::follow::Sink`].
     pub(super) fn open(
         self,
         params: &Params,
@@ -166,8 +174,9 @@ pub(super) struct HeaderSink<'a> {
     first: Option<u32>,
     /// What the tree does not keep of the headers from there on.
     seals: Vec<Seal>,
-    /// How long the file was being written.
+    /// How long this thread was busy with the file: before the end, and then.
     appending: Duration,
+    ending: Duration,
 }
 
 /// What the tree of headers does not keep of one.
@@ -193,7 +202,14 @@ impl<'a> HeaderSink<'a> {
         let store = if overlap { store.write_behind() } else { Ok(store) };
         let store = store.map_err(|error| commits.error(error.into()))?;
         Ok((
-            Self { store, commits, first: None, seals: Vec::new(), appending: Duration::ZERO },
+            Self {
+                store,
+                commits,
+                first: None,
+                seals: Vec::new(),
+                appending: Duration::ZERO,
+                ending: Duration::ZERO,
+            },
             tree,
         ))
     }
@@ -208,23 +224,26 @@ impl<'a> HeaderSink<'a> {
     /// Brings the file to the best branch if that is far ahead.
     pub(super) fn keep_up(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
         let height = tree.block(self.store.tip()).height();
-        if tree.best_height().saturating_sub(height) < AHEAD_MAX {
-            return Ok(());
+        let mut begun = Ok(());
+        if tree.best_height().saturating_sub(height) >= AHEAD_MAX {
+            let start = Instant::now();
+            begun = self.begin_to_follow(tree);
+            self.appending += start.elapsed();
         }
-        self.follow(tree, false)
+        self.commits.acknowledge(self.store.branch_mut(), begun, false)
+    }
+
+    /// Waits until what was begun is safe.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        self.commits.acknowledge(self.store.branch_mut(), Ok(()), true)
     }
 
     /// Brings the file to the best branch, commits, and waits until all of it is safe.
     pub(super) fn finish(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
-        self.follow(tree, true)
-    }
-
-    fn follow(&mut self, tree: &HeaderTree<HeaderRules>, wait: bool) -> Result<(), Error> {
         let start = Instant::now();
         let begun = self.begin_to_follow(tree);
-        let followed = self.commits.acknowledge(self.store.branch_mut(), begun, wait);
-        self.appending += start.elapsed();
-        followed
+        self.ending += start.elapsed();
+        self.commits.acknowledge(self.store.branch_mut(), begun, true)
     }
 
     /// Brings the file to the best branch, and begins to commit.
@@ -283,8 +302,9 @@ impl<'a> HeaderSink<'a> {
         self.commits.stored(self.store.file())
     }
 
-    /// How long the file was being written.
-    pub(super) const fn appending(&self) -> Duration {
-        self.appending
+    /// Adds how long it took; what took place while headers were connected was counted as that.
+    pub(super) fn add_to(&self, busy: &mut Busy) {
+        busy.append += self.appending + self.ending + self.store.file().busy_behind();
+        busy.connect = busy.connect.saturating_sub(self.appending);
     }
 }

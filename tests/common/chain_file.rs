@@ -146,8 +146,18 @@ pub fn append_headers_on(
     (validation, acks)
 }
 
-/// Validates the dump of a ledger into a chain file.
+/// Validates the dump of a ledger into a chain file, on one thread.
 pub fn append_ledger(dump: &Path, file: &Shared) -> (Result<Validation, Error>, Vec<Ack>) {
+    append_ledger_with(dump, file, 1, LedgerOptions::COMMIT_BYTES)
+}
+
+/// The same on `threads`, the file's own besides if there are several.
+pub fn append_ledger_with(
+    dump: &Path,
+    file: &Shared,
+    threads: usize,
+    commit_bytes: u64,
+) -> (Result<Validation, Error>, Vec<Ack>) {
     let mut acks = Vec::new();
     let append_to = AppendTo {
         path: "memory".into(),
@@ -166,10 +176,10 @@ pub fn append_ledger(dump: &Path, file: &Shared) -> (Result<Validation, Error>, 
         params: None,
         now: NOW,
         batch: 1000,
-        threads: 1,
-        overlap: false,
+        threads,
+        overlap: threads > 1,
         rejections_max: 10,
-        commit_bytes: LedgerOptions::COMMIT_BYTES,
+        commit_bytes,
     };
     let progress = Arc::new(Progress::default());
     let inputs = Inputs::open(&[dump.to_owned()], None, Arc::clone(&progress)).expect("a dump");

@@ -332,14 +332,6 @@ impl HeaderStore {
     pub(crate) fn write_behind(self) -> io::Result<Self> {
         Ok(Self { branch: self.branch.write_behind()?, ..self })
     }
-
-    /// Commits what was appended. `tip` is the tip in the tree.
-    ///
-    /// # Errors
-    /// If the file cannot be written; see [`ChainFile::commit`].
-    pub fn commit(&mut self, tip: Ancestor<'_>) -> Result<(), ChainFileError> {
-        self.branch.commit(tip)
-    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@
 //! # Commits
 //!
 //! A commit appends frames, syncs, writes the *other* slot, and syncs again. Then it is acknowledged, and
-//! not before. On opening
+//! not before. Several may wait for the disk, which takes them one after the other: frames of a commit are
+//! synced when the one before is safe. On opening
 //! - if both slots hold, bytes behind the committed length of the later one belong to a commit that
 //!   never came about: they are dropped;
 //! - if one slot does not hold, it may have been the later one. Frames behind the committed length of the
@@ -330,6 +331,18 @@ impl<S: Storage> ChainFile<S> {
         Ok(Self { writer: self.writer.behind()?, ..self })
     }
 
+    /// How long the thread of its own, if there is one, has written, and waited for the disk.
+    #[must_use]
+    pub fn busy_behind(&self) -> Duration {
+        self.writer.busy()
+    }
+
+    /// Whether all commits that were begun were told of.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
     /// The last commit that is known to be safe.
     #[must_use]
     pub const fn commit_record(&self) -> &Commit {
@@ -445,7 +458,8 @@ impl<S: Storage> ChainFile<S> {
         Ok(())
     }
 
-    /// Commits all frames: when this returns, they survive whatever happens.
+    /// Commits all frames: when this returns, they survive whatever happens, and so does what earlier commits
+    /// began; nobody is told of those any more.
     ///
     /// # Errors
     /// If they cannot be written. The file is then as it was after the last commit, and this handle

@@ -1,13 +1,16 @@
 //! Where a chain file writes: on the thread that asks, or on one behind it.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::{Commit, FileHead, Storage, frame};
 
 /// Bytes that may wait for the thread behind, unless one piece has more.
-const WAITING_MAX: usize = 8 << 20;
+const WAITING_BYTES_MAX: usize = 8 << 20;
 
 /// Writes in the order in which it is asked to.
 pub(super) enum Writer<S> {
@@ -76,6 +79,14 @@ impl<S: Storage> Writer<S> {
         }
     }
 
+    /// How long a thread behind has written, and waited for the disk.
+    pub(super) fn busy(&self) -> Duration {
+        match self {
+            Self::Here(_) => Duration::ZERO,
+            Self::Behind(behind) => Duration::from_nanos(behind.busy_ns.load(Relaxed)),
+        }
+    }
+
     /// How many of the commits that were asked for, and not told of so far, have survived; with `wait` when
     /// `under_way`, all there are, have.
     pub(super) fn settled(&mut self, under_way: usize, wait: bool) -> io::Result<usize> {
@@ -106,8 +117,11 @@ pub(super) struct Behind {
     /// Bytes that wait.
     waiting: usize,
     thread: Option<JoinHandle<()>>,
+    busy_ns: Arc<AtomicU64>,
     /// Commits that have survived and were seen while something else was looked for.
     seen: usize,
+    /// What the thread has ended with, once that is known: whoever asks is told.
+    failure: Option<(io::ErrorKind, String)>,
 }
 
 impl Behind {
@@ -115,24 +129,35 @@ impl Behind {
         let (orders, taken) = channel();
         let (result, results) = channel();
         let (give_back, written) = channel();
+        let busy_ns = Arc::new(AtomicU64::new(0));
+        let busy = Arc::clone(&busy_ns);
         let work = move || {
             for order in taken {
-                if let Err(error) = carry_out(&mut storage, order, &result, &give_back) {
+                let start = Instant::now();
+                let is_commit = matches!(order, Order::Commit(..));
+                let carried_out = carry_out(&mut storage, order, &give_back);
+                let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                busy.fetch_add(took, Relaxed);
+                let is_last = carried_out.is_err();
+                if is_commit || is_last {
                     // Nobody who is gone needs to know.
-                    let _ = result.send(Err(error));
+                    let _ = result.send(carried_out);
+                }
+                if is_last {
                     return;
                 }
             }
         };
         let thread = thread::Builder::new().name("chain-file".into()).spawn(work)?;
         let (orders, thread) = (Some(orders), Some(thread));
-        Ok(Self { orders, results, written, spare: Vec::new(), waiting: 0, thread, seen: 0 })
+        let (spare, waiting, seen, failure) = (Vec::new(), 0, 0, None);
+        Ok(Self { orders, results, written, spare, waiting, thread, busy_ns, seen, failure })
     }
 
     /// Waits until so many bytes more may wait.
     fn make_room(&mut self, bytes: usize) -> io::Result<()> {
         loop {
-            let is_full = self.waiting > 0 && self.waiting + bytes > WAITING_MAX;
+            let is_full = self.waiting > 0 && self.waiting + bytes > WAITING_BYTES_MAX;
             let written = match is_full {
                 true => self.written.recv().map_err(|_| self.failure())?,
                 false => match self.written.try_recv() {
@@ -167,10 +192,12 @@ impl Behind {
         for result in &self.results {
             match result {
                 Ok(()) => self.seen += 1,
-                Err(error) => return error,
+                Err(error) => self.failure = Some((error.kind(), error.to_string())),
             }
         }
-        io::Error::other("the thread that writes the chain file has ended")
+        let ended = || (io::ErrorKind::Other, "the thread that writes has panicked".into());
+        let (kind, what) = self.failure.clone().unwrap_or_else(ended);
+        io::Error::new(kind, what)
     }
 
     fn settled(&mut self, under_way: usize, wait: bool) -> io::Result<usize> {
@@ -179,15 +206,14 @@ impl Behind {
             let result = if wait { self.results.recv().ok() } else { self.results.try_recv().ok() };
             match result {
                 Some(Ok(())) => settled += 1,
-                Some(Err(error)) => {
-                    self.seen = settled;
-                    return Err(error);
-                }
-                None if wait => {
+                None if !wait => break,
+                ended => {
+                    if let Some(Err(error)) = ended {
+                        self.failure = Some((error.kind(), error.to_string()));
+                    }
                     self.seen = settled;
                     return Err(self.failure());
                 }
-                None => break,
             }
         }
         Ok(settled)
@@ -208,7 +234,6 @@ impl Drop for Behind {
 fn carry_out(
     storage: &mut impl Storage,
     order: Order,
-    result: &Sender<io::Result<()>>,
     written: &Sender<Vec<u8>>,
 ) -> io::Result<()> {
     match order {
@@ -222,7 +247,6 @@ fn carry_out(
         }
         Order::Commit(offset, slot) => {
             put_commit(storage, offset, &slot)?;
-            let _ = result.send(Ok(()));
             let _ = written.send(slot);
         }
     }
@@ -239,8 +263,7 @@ fn put_commit(storage: &mut impl Storage, offset: u64, slot: &[u8]) -> io::Resul
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use std::sync::{Arc, Mutex, PoisonError};
-    use std::time::Duration;
+    use std::sync::{Mutex, PoisonError};
 
     use super::super::MemoryStorage;
     use super::*;
@@ -276,23 +299,23 @@ mod tests {
         let shut = gate.lock().expect("nobody panics");
         thread::scope(|scope| {
             scope.spawn(|| {
-                for piece in 0..3 * WAITING_MAX / PIECE {
+                for piece in 0..3 * WAITING_BYTES_MAX / PIECE {
                     let mut bytes = vec![1; PIECE];
                     writer.write((piece * PIECE) as u64, &mut bytes).expect("memory");
                     assert!(bytes.is_empty());
                     written.fetch_add(1, SeqCst);
                 }
             });
-            while written.load(SeqCst) < WAITING_MAX / PIECE {
+            while written.load(SeqCst) < WAITING_BYTES_MAX / PIECE {
                 thread::yield_now();
             }
             thread::sleep(Duration::from_millis(50));
-            assert_eq!(written.load(SeqCst), WAITING_MAX / PIECE);
+            assert_eq!(written.load(SeqCst), WAITING_BYTES_MAX / PIECE);
             drop(shut);
         });
-        assert_eq!(written.load(SeqCst), 3 * WAITING_MAX / PIECE);
+        assert_eq!(written.load(SeqCst), 3 * WAITING_BYTES_MAX / PIECE);
         // A piece that is longer than all that may wait is written all the same.
-        let mut long = vec![2; 2 * WAITING_MAX];
+        let mut long = vec![2; 2 * WAITING_BYTES_MAX];
         writer.write(0, &mut long).expect("memory");
     }
 }
