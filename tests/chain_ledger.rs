@@ -196,10 +196,7 @@ impl TipWork for blockmill::ledger::LedgerStore {
 }
 
 /// Appends a block that nobody has judged.
-fn append_unjudged(
-    file: &Shared,
-    transactions: impl Fn(u64) -> Vec<Transaction<'static>>,
-) {
+fn append_unjudged(file: &Shared, transactions: impl Fn(u64) -> Vec<Transaction<'static>>) {
     let LoadedLedger { mut store, mut tree, .. } =
         LoadedLedger::open(file.boxed(), |_, _| Ok(())).expect("a file");
     let params = store.params().clone();

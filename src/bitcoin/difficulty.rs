@@ -16,11 +16,27 @@ pub(super) enum Required {
     Unknown,
 }
 
+/// What every header asks of its network's parameters, computed once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    period: Period,
+    /// The bits of the easiest target.
+    limit: CompactTarget,
+}
+
+impl Schedule {
+    /// Of these parameters.
+    pub(super) fn of(params: &Params) -> Self {
+        let (blocks, limit) = (params.retarget_interval(), params.pow_limit.to_compact());
+        Self { period: Period::of(blocks), limit }
+    }
+}
+
 /// The blocks between two retargets: tells their first ones by a multiplication, as every header is asked,
 /// and a division takes as long as half of the rest.
 /// (Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019.)
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Period {
+struct Period {
     /// 2^64 by their number, rounded up; 0 for 2^64.
     inverse: u64,
 }
@@ -30,30 +46,31 @@ impl Period {
     ///
     /// # Panics
     /// If there are none.
-    pub(super) const fn of(blocks: u32) -> Self {
+    const fn of(blocks: u32) -> Self {
         Self { inverse: (u64::MAX / blocks as u64).wrapping_add(1) }
     }
 
     /// Whether a period begins at this height: whether it is a multiple of its number of blocks.
     #[inline]
-    pub(super) fn begins_at(self, height: u32) -> bool {
+    fn begins_at(self, height: u32) -> bool {
         u64::from(height).wrapping_mul(self.inverse) <= self.inverse.wrapping_sub(1)
     }
 }
 
-/// The bits that a block of time `time` on `parent` must have. `period` is that of `params`.
+/// The bits that a block of time `time` on `parent` must have. `schedule` is that of `params`.
 /// (Core: `GetNextWorkRequired`.)
 #[inline(always)]
 pub(super) fn required_bits(
     params: &Params,
-    period: Period,
+    schedule: Schedule,
     time: u32,
     parent: Ancestor<'_>,
 ) -> Required {
+    let Schedule { period, limit } = schedule;
     if parent.is_trusted() {
         return Required::Unknown;
     }
-    if params.no_retargeting && params.genesis.bits() == params.pow_limit.to_compact() {
+    if params.no_retargeting && params.genesis.bits() == limit {
         // Where the difficulty starts at the limit and never changes, every rule below gives the
         // limit; this spares the walk back through the period.
         return Required::Exactly(params.genesis.bits());
@@ -64,7 +81,6 @@ pub(super) fn required_bits(
     if !params.allow_min_difficulty {
         return Required::Exactly(parent.bits());
     }
-    let limit = params.pow_limit.to_compact();
     let late = u64::from(parent.time()) + 2 * u64::from(params.target_spacing_s);
     if u64::from(time) > late {
         return Required::Exactly(limit);

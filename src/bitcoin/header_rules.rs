@@ -6,7 +6,7 @@ use crate::primitives::{Header, Target};
 use crate::verdict::Violation;
 
 use super::Params;
-use super::difficulty::{Period, Required, required_bits};
+use super::difficulty::{Required, Schedule, required_bits};
 
 /// How far a block may lie after the clock, in seconds.  (Core: `MAX_FUTURE_BLOCK_TIME`.)
 pub const FUTURE_MAX_S: u64 = 2 * 60 * 60;
@@ -19,15 +19,15 @@ pub const TIMEWARP_MAX_S: u32 = 600;
 #[derive(Clone, Debug)]
 pub struct HeaderRules {
     params: Params,
-    period: Period,
+    schedule: Schedule,
     now: u64,
 }
 
 impl HeaderRules {
     /// The rules of `params`, judged at `now` seconds since 1970-01-01.
     #[must_use]
-    pub const fn new(params: Params, now: u64) -> Self {
-        Self { period: Period::of(params.retarget_interval()), params, now }
+    pub fn new(params: Params, now: u64) -> Self {
+        Self { schedule: Schedule::of(&params), params, now }
     }
 
     /// The network's parameters.
@@ -38,7 +38,7 @@ impl HeaderRules {
 
     /// What the difficulty rule says of the bits of a block of this time on `parent`.
     pub(super) fn required_bits(&self, time: u32, parent: Ancestor<'_>) -> Required {
-        required_bits(&self.params, self.period, time, parent)
+        required_bits(&self.params, self.schedule, time, parent)
     }
 }
 
@@ -54,7 +54,7 @@ impl chain::HeaderRules for HeaderRules {
     // The order is Core's; it decides which fault is reported.
     #[inline(always)]
     fn check_in_context(&self, block: &Candidate, parent: Ancestor<'_>) -> Result<(), Violation> {
-        difficulty_is_valid(&self.params, self.period, block, parent)?;
+        difficulty_is_valid(&self.params, self.schedule, block, parent)?;
         time_is_after_median(block, parent)?;
         time_is_not_warped(&self.params, block, parent)?;
         time_is_not_ahead(self.now, block)?;
@@ -65,12 +65,12 @@ impl chain::HeaderRules for HeaderRules {
 #[inline(always)]
 fn difficulty_is_valid(
     params: &Params,
-    period: Period,
+    schedule: Schedule,
     block: &Candidate,
     parent: Ancestor<'_>,
 ) -> Result<(), Violation> {
     let found = block.bits;
-    match required_bits(params, period, block.time, parent) {
+    match required_bits(params, schedule, block.time, parent) {
         Required::Exactly(required) if found != required => {
             Err(Violation::BadDiffBits { required, found })
         }

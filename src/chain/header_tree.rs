@@ -9,6 +9,7 @@ use std::slice::from_ref;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
+use crate::allocator;
 use crate::primitives::{CompactTarget, Hash256, Header, Target, Work};
 use crate::verdict::{Position, Violation};
 
@@ -146,6 +147,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     /// Makes room for as many headers as the input is expected to hold.
     pub fn reserve(&mut self, headers: usize) {
         self.nodes.reserve(headers);
+        allocator::expect_to_fill(&mut self.nodes);
     }
 
     /// The height of the best branch so far.
@@ -372,6 +374,10 @@ impl<R: HeaderRules> HeaderTree<R> {
     fn push(&mut self, node: Node) -> u32 {
         let number = u32::try_from(self.nodes.len()).ok().filter(|&number| number != NONE);
         let number = number.expect("fewer than 2^32 - 1 headers");
+        if self.nodes.len() == self.nodes.capacity() {
+            // As much again.
+            self.reserve(self.nodes.len().max(1));
+        }
         self.nodes.push(node);
         self.run = number;
         number

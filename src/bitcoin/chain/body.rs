@@ -16,7 +16,7 @@
 use rayon::prelude::*;
 use zstd::bulk::Decompressor;
 
-use crate::bitcoin::difficulty::{Period, Required, required_bits};
+use crate::bitcoin::difficulty::{Required, Schedule, required_bits};
 use crate::bitcoin::{Block, Params};
 use crate::chain::Ancestor;
 use crate::primitives::{Hash256, Header};
@@ -135,8 +135,8 @@ impl Unpacked {
         let Self { version, step, nonce, merkle_root, mut bytes } = self;
         let time = i64::from(parent.time()).checked_add(step);
         let time = time.and_then(|time| u32::try_from(time).ok()).ok_or("a time out of range")?;
-        let period = Period::of(params.retarget_interval());
-        let Required::Exactly(bits) = required_bits(params, period, time, parent) else {
+        let Required::Exactly(bits) = required_bits(params, Schedule::of(params), time, parent)
+        else {
             unreachable!("the file begins at genesis")
         };
         let header = Header::from_fields(version, parent.id(), merkle_root, time, bits, nonce);
