@@ -1,5 +1,6 @@
 //! A chain of headers judged by every rule, beside hashing it alone, and a ledger beside its signatures
-//! alone: what do the rules cost?
+//! alone: what do the rules cost? And beside what no order of the work can spare: each transaction is hashed as a
+//! leaf of its tree, and read twice.
 //!
 //! With the public data the chain is the main network's first 32,261 headers, otherwise one mined
 //! here. The ledger is generated: 400,000 transfers among 1,000 accounts. All of it runs on one thread
@@ -77,8 +78,10 @@ fn headers(c: &mut Criterion) {
 
 #[cfg(feature = "mine")]
 mod ledger {
+    use blockmill::compute::{Backend, TreeShape};
     use blockmill::dump::LedgerReader;
     use blockmill::ledger::{Account, Block, generate};
+    use blockmill::primitives::{GroveSink, Groves, Hash256, HashFunction, Leaf, rfc6962};
     use blockmill::signature::{KeptItem, PublicKey, verify_batch_kept};
     use blockmill::stages::{LedgerOptions, validate_ledger};
 
@@ -126,16 +129,39 @@ mod ledger {
         validate_ledger(inputs, cpu, &options, &progress, None).expect("a judgement")
     }
 
-    fn signatures(path: &Path) -> Vec<Signed> {
+    /// Reads the dump as validation does, headers first and bodies then, and gives `take` every body.
+    fn read(path: &Path, mut take: impl FnMut(Vec<u8>)) -> Hash256 {
         let inputs = Inputs::open(&[path.into()], None, Arc::default()).expect("a dump");
         let mut reader = LedgerReader::new(inputs, None, usize::MAX);
         let chain_id = reader.open_first().expect("a dump").expect("parameters").chain_id();
         let batch = reader.next_batch().expect("a dump").expect("blocks");
         let (_, _, bodies) = reader.finish();
-        let mut bodies = bodies.reader();
-        let mut all = Vec::new();
+        let mut body_reader = bodies.reader();
         for position in batch.positions {
-            let bytes = bodies.read(position).expect("a body");
+            take(body_reader.read(position).expect("a body"));
+        }
+        chain_id
+    }
+
+    /// Transactions and the trees over them, one for each block.
+    struct Forest<'a>(Vec<Block<'a>>);
+
+    impl<'a> Groves<'a> for Forest<'a> {
+        fn tell(&self, sink: &mut dyn GroveSink<'a>) {
+            for block in &self.0 {
+                block.leaves().iter().for_each(|leaf| sink.message(&[&rfc6962::LEAF, leaf]));
+                (0..block.count()).for_each(|number| sink.leaf(Leaf::Digest(number)));
+                sink.end_tree();
+                sink.end_grove();
+            }
+        }
+    }
+
+    fn signatures(path: &Path) -> Vec<Signed> {
+        let mut bodies = Vec::new();
+        let chain_id = read(path, |body| bodies.push(body));
+        let mut all = Vec::new();
+        for bytes in bodies {
             for (_, transaction) in Block::decode(&bytes).expect("a block").transactions() {
                 let mut message = Vec::new();
                 transaction.encode_signed_bytes(&chain_id, &mut message);
@@ -183,6 +209,25 @@ mod ledger {
                 });
             });
         });
+        let mut bodies = Vec::new();
+        read(&path, |body| bodies.push(body));
+        let blocks: Vec<_> =
+            bodies.iter().map(|bytes| Block::decode(bytes).expect("a block")).collect();
+        let expected: Vec<_> = blocks.iter().map(|block| block.header.merkle_root()).collect();
+        // As many at a time as validation hashes while they are in the cache.
+        let forests: Vec<_> = blocks.chunks(2).map(|some| Forest(some.to_vec())).collect();
+        let roots = || -> Vec<_> {
+            let (function, shape) = (HashFunction::Sha256, TreeShape::Rfc6962);
+            let of = |forest: &Forest<'_>| {
+                let mut roots = vec![Hash256::ZERO; forest.0.len()];
+                cpu.hash_groves(function, shape, forest, &mut roots);
+                roots
+            };
+            forests.iter().flat_map(of).collect()
+        };
+        assert_eq!(roots(), expected);
+        group.bench_function("trees alone", |b| b.iter(|| black_box(roots())));
+        group.bench_function("reading alone", |b| b.iter(|| read(&path, discard)));
         group.bench_function("validate, every rule", |b| {
             b.iter(|| black_box(validate(&path, &cpu)));
         });
