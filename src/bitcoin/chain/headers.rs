@@ -297,7 +297,8 @@ impl HeaderStore {
         damaged(offset, "the header is not the one that was there before")
     }
 
-    /// Appends sound headers, the first a child of the tip, each with its number in the tree.
+    /// Appends sound headers, the first a child of the tip, and each of the others of the one before it, each
+    /// with its number in the tree.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -313,9 +314,11 @@ impl HeaderStore {
         let (numbers, headers): (Vec<_>, Vec<_>) = headers.iter().copied().unzip();
         let offset = self.branch.file_mut().append_headers(&encode_run(tip.time(), &headers))?;
         let run = self.runs.add(offset, tip.height() + 1);
-        for (number, header) in numbers.into_iter().zip(&headers) {
+        // Each header names the id of the one before it, which need not be computed again.
+        let ids = headers[1..].iter().map(Header::parent).chain(headers.last().map(Header::id));
+        for (number, id) in numbers.into_iter().zip(ids) {
             self.runs.set(number, run);
-            self.branch.extended(number, &header.id());
+            self.branch.extended(number, &id);
         }
         Ok(())
     }
