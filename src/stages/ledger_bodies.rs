@@ -201,13 +201,14 @@ impl BodyJudge<'_> {
     /// The first bad signature of each block.
     fn judge_signatures(&self, open: &[Open<'_>], verdicts: &mut [Result<(), Violation>]) {
         let signed = open.iter().enumerate().flat_map(|(block, open)| {
-            // Sound so far, so the reward comes first and all others are signed.
-            let transactions = (1..).zip(&open.block.leaves()[1..]);
-            let senders = open.block.effects().senders();
-            let signed = transactions.zip(senders);
-            signed.filter_map(move |((index, leaf), sender)| {
-                let (key, unsigned, signature) = Transaction::signed_parts(leaf)?;
-                Some(Signed { block, index, sender, key, unsigned, signature })
+            // Sound so far, so the reward comes first and all others are signed: none is passed over.
+            let (leaves, effects) = (open.block.leaves(), open.block.effects());
+            assert_eq!(leaves.len(), effects.transactions(), "every transaction has effects");
+            let transactions = (1..).zip(&leaves[1..]).zip(effects.senders());
+            transactions.map(move |((index, leaf), sender)| {
+                let parts = Transaction::signed_parts(leaf);
+                let (key, unsigned, signature) = parts.expect("whoever sends, signs");
+                Signed { block, index, sender, key, unsigned, signature }
             })
         });
         let mut signed = signed.fuse();
