@@ -34,6 +34,7 @@ fn validate(path: &Path, cpu: &Cpu) -> Validation {
         now: 2_000_000_000,
         batch: 1 << 12,
         overlap: false,
+        threads: 1,
         rejections_max: 10,
     };
     let progress = Arc::new(Progress::default());

@@ -34,8 +34,9 @@ pub(crate) fn write_all(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
 
+/// Reads some bytes from `offset` on into `bytes`, and says how many; none at the end of the file.
 #[cfg(unix)]
-fn read_some(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(crate) fn read_some(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(bytes, offset)
 }
 
@@ -50,7 +51,7 @@ fn write_some(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
 use std::os::windows::fs::FileExt;
 
 #[cfg(windows)]
-fn read_some(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(crate) fn read_some(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     file.seek_read(bytes, offset)
 }
 

@@ -76,9 +76,9 @@ fn threads_share_what_memory_there_is() {
             now: common::judge::NOW,
             batch: 4096,
             overlap: true,
+            threads: THREADS,
             rejections_max: 10,
         },
-        threads: THREADS,
         commit_bytes: LedgerOptions::COMMIT_BYTES,
     };
     let inputs = Inputs::open(&[path], None, Arc::default()).expect("inputs");

@@ -28,6 +28,7 @@ fn validate(headers: &[Header], backend: &dyn Backend, batch: usize, overlap: bo
         now: 4_000_000_000,
         batch,
         overlap,
+        threads: 1,
         rejections_max: 1000,
     };
     let inputs = inputs.expect("headers are recognised");

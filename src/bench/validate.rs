@@ -142,9 +142,10 @@ impl Validated {
             now,
             batch,
             overlap,
+            threads,
             rejections_max,
         };
-        let options = BlockOptions { headers, threads, commit_bytes: LedgerOptions::COMMIT_BYTES };
+        let options = BlockOptions { headers, commit_bytes: LedgerOptions::COMMIT_BYTES };
         validate_blocks(inputs, backend, &options, &progress, None)
     }
 }

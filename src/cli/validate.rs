@@ -121,6 +121,7 @@ fn judge(
         now,
         batch,
         overlap,
+        threads: args.compute.threads(),
         rejections_max,
     };
     let _status = status_line(Arc::clone(progress), inputs.bytes_on_disk());
@@ -130,8 +131,7 @@ fn judge(
             open: Box::new(|params| open_or_create_blocks(path, params)),
             committed: Box::new(|height, id| acks.committed(height, id)),
         });
-        let threads = args.compute.threads();
-        let options = BlockOptions { headers: options, threads, commit_bytes: args.commit_bytes };
+        let options = BlockOptions { headers: options, commit_bytes: args.commit_bytes };
         return validate_blocks(inputs, backend, &options, progress, append_to);
     }
     let append_to = args.to.as_ref().map(|path| AppendTo {

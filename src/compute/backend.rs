@@ -60,8 +60,8 @@ pub trait Backend: Send + Sync {
         4 << 20
     }
 
-    /// How many blocks it pays to judge at once, where there are many small ones.
-    fn blocks_at_once(&self) -> usize {
+    /// How many bytes of blocks it pays to judge at once, about.
+    fn block_bytes_at_once(&self) -> usize {
         usize::MAX
     }
 

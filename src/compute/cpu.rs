@@ -210,10 +210,10 @@ impl Backend for Cpu {
         self.threads_at_work() * BYTES_PER_THREAD
     }
 
-    fn blocks_at_once(&self) -> usize {
-        // What is known of so many, some hundred bytes each, stays in the cache of a core.
-        const BLOCKS_PER_THREAD: usize = 512;
-        self.threads_at_work() * BLOCKS_PER_THREAD
+    fn block_bytes_at_once(&self) -> usize {
+        // Blocks are parsed, hashed and looked at, and are still in the cache of a core each time.
+        const BYTES_PER_THREAD: usize = 512 << 10;
+        self.threads_at_work() * BYTES_PER_THREAD
     }
 
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]) {

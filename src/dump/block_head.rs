@@ -11,6 +11,8 @@
 
 use std::io::Read;
 
+use memchr::memmem;
+
 use crate::bitcoin::Network;
 use crate::primitives::Header;
 
@@ -78,19 +80,29 @@ pub(super) fn find_record(bytes: &[u8]) -> Option<usize> {
     (0..bytes.len()).find(|&at| may_begin(bytes[at]) && is_record(&bytes[at..]))
 }
 
-/// Whether a record that needs no record before it to be believed begins among the first bytes of a file.
-pub(super) fn holds_record(reader: impl Read, first: u64) -> bool {
+/// The first place where a record of this network begins that needs no record before it to be believed.
+fn find_record_of(network: Network, bytes: &[u8]) -> Option<usize> {
+    memmem::find_iter(bytes, &network.magic()).find(|&at| is_record(&bytes[at..]))
+}
+
+/// The first place, among the first bytes of what is read, where a record begins that needs no record before
+/// it to be believed. Those of one network alone are found sooner.
+pub(super) fn seek_record(reader: impl Read, first: u64, network: Option<Network>) -> Option<u64> {
     let mut window = Window::new(reader, None);
     while window.offset() < first && window.fill(RECORD_LOOK) {
         let rest = window.rest();
-        if find_record(rest).is_some() {
-            return true;
+        let found = match network {
+            Some(network) => find_record_of(network, rest),
+            None => find_record(rest),
+        };
+        if let Some(at) = found {
+            return Some(window.offset() + at as u64).filter(|at| *at < first);
         }
         // A record at the last of these places is not there whole.
         let done = rest.len() - (RECORD_LOOK - 1);
         window.advance(done);
     }
-    false
+    None
 }
 
 /// Whether the bytes, the last of a file, may be the first of a record, whose magic is whole.

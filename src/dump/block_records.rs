@@ -24,7 +24,7 @@ use super::block_head::{
 };
 use super::file_table::PREALLOCATED;
 use super::obfuscation::Key;
-use super::window::{Found, ScanError, Spool, Window};
+use super::window::{Fit, Found, SECOND_LOOK_MAX, ScanError, Spool, Window};
 
 /// Zeros behind a block that are no mere part of other bytes.
 const ZEROS_MIN: usize = 8;
@@ -49,11 +49,60 @@ pub(super) struct BlockScanner<R> {
     claim_end: u64,
 }
 
+/// Where a scanner stands, and all that it knows of the bytes before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    /// The bytes before.
+    pub(super) offset: u64,
+    pub(super) is_expected: bool,
+    pub(super) claim_end: u64,
+    /// How many bytes it may still look at again.
+    pub(super) second_look: usize,
+}
+
+impl State {
+    /// At the start of a file.
+    pub(super) const START: Self = Self { second_look: SECOND_LOOK_MAX, ..Self::behind_record(0) };
+
+    /// Behind a record, knowing no more than that, and not allowed to look at anything again.
+    pub(super) const fn behind_record(offset: u64) -> Self {
+        Self { offset, is_expected: true, claim_end: 0, second_look: 0 }
+    }
+
+    /// Whether all that is known is that a record ends here: the scanner goes on as one that was made for
+    /// this place.
+    pub(super) const fn is_behind_record(&self) -> bool {
+        (self.is_expected && self.claim_end <= self.offset) || self.claim_end == self.offset
+    }
+}
+
 impl<R: Read> BlockScanner<R> {
     /// A scanner of de-obfuscated bytes.
     pub(super) const fn new(reader: R, key: Key, spool: Option<Spool>) -> Self {
         let window = Window::new(reader, spool);
         Self { window, zeros: key.0, is_expected: true, claim_end: 0 }
+    }
+
+    /// A scanner that goes on where another stands, and `reader` as well.
+    pub(super) fn resume(reader: R, key: Key, at: State) -> Self {
+        let State { offset, is_expected, claim_end, second_look } = at;
+        let window = Window::from_offset(reader, offset, second_look);
+        Self { window, zeros: key.0, is_expected, claim_end }
+    }
+
+    /// Where it stands.
+    pub(super) const fn state(&self) -> State {
+        State {
+            offset: self.window.offset(),
+            is_expected: self.is_expected,
+            claim_end: self.claim_end,
+            second_look: self.window.second_look(),
+        }
+    }
+
+    /// Whether it would have found something else if it could have looked at more bytes again.
+    pub(super) const fn wants_second_look(&self) -> bool {
+        self.window.wants_second_look()
     }
 
     /// The next stretch; the stretches of a file follow each other without a gap.
@@ -100,8 +149,12 @@ impl<R: Read> BlockScanner<R> {
             }
             // Bytes may follow a block within its record, but no other record, and no end of the file.
             let head_lies = record < end && (there < end || self.begins_record(record));
-            let claimed = if head_lies { record } else { end };
-            return Ok(self.block(head.network, record, claimed, head_lies));
+            let fit = match head_lies {
+                true => Fit::HeadLies,
+                false if record < end => Fit::Shorter,
+                false => Fit::Exact,
+            };
+            return Ok(self.block(head, record, fit));
         }
         if there < end {
             return match self.record_within(there) {
@@ -112,7 +165,7 @@ impl<R: Read> BlockScanner<R> {
         if let Some(broken) = self.broken_record(head.network, end, end, MISFIT) {
             return Ok(broken);
         }
-        Ok(self.block(head.network, end, end, false))
+        Ok(self.block(head, end, Fit::Exact))
     }
 
     /// What stands before another record that begins within this one, unless this one is to be believed.
@@ -147,16 +200,17 @@ impl<R: Read> BlockScanner<R> {
         BlockHead::plausible(&self.window.rest()[at..]).is_some()
     }
 
-    /// A block that ends at `record`, in a record that ends at `claimed`.
-    fn block(&mut self, network: Network, record: usize, claimed: usize, head_lies: bool) -> Found {
+    /// A block behind this head that ends at `record`.
+    fn block(&mut self, told: BlockHead, record: usize, fit: Fit) -> Found {
+        let claimed = if fit == Fit::HeadLies { record } else { BlockHead::LEN + told.len };
         self.claim_end = self.window.offset() + claimed as u64;
         let header = self.window.rest()[BlockHead::LEN..].first_chunk().expect("a header");
         let header = Header::from_bytes(*header);
         self.window.advance(record);
         self.is_expected = true;
         let head = BlockHead::LEN as u64;
-        let network = Some(network);
-        Found::Block { header, head, bytes: record as u64, network, head_lies }
+        let (bytes, network) = (record as u64, Some(told.network));
+        Found::Block { header, head, bytes, network, fit }
     }
 
     /// Whether a record clearly ends at this place: by the end of the file or another record, perhaps
@@ -344,7 +398,8 @@ impl<R: Read> RawBlockScanner<R> {
         }
         let len = parsed.unwrap_or(whole.len());
         self.window.advance(len);
-        Ok(Found::Block { header, head: 0, bytes: len as u64, network: None, head_lies: false })
+        let (head, bytes) = (0, len as u64);
+        Ok(Found::Block { header, head, bytes, network: None, fit: Fit::Exact })
     }
 }
 

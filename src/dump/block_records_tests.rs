@@ -1,6 +1,7 @@
 use std::io;
 
 use super::*;
+use crate::dump::segments;
 use crate::dump::test_blocks::{block, record, record_of};
 use crate::dump::window::SECOND_LOOK_MAX;
 
@@ -12,7 +13,17 @@ const KEYS: [Key; 4] = [
     Key([0xfa, 0xbf, 0xb5, 0xda, 0xfa, 0xbf, 0xb5, 0xda]),
 ];
 
-fn scan(reader: impl Read, key: Key) -> Vec<Found> {
+/// What is found by a single scanner, and by several threads, wherever the file is cut.
+fn scan(bytes: &[u8], key: Key) -> Vec<Found> {
+    let all = scan_alone(bytes, key);
+    let cuts = [97, 1000, bytes.len() / 5 + 1, bytes.len() / 2 + 1];
+    for segment_len in cuts.into_iter().filter(|len| bytes.len() / len < 100) {
+        assert_eq!(segments::tests::scan(bytes, key, segment_len).0, all, "every {segment_len}");
+    }
+    all
+}
+
+fn scan_alone(reader: impl Read, key: Key) -> Vec<Found> {
     let mut scanner = BlockScanner::new(reader, key, None);
     let mut all = Vec::new();
     loop {
@@ -40,7 +51,7 @@ fn found(bytes: &[u8]) -> Vec<Found> {
 fn is(block: &[u8]) -> Found {
     let header = Header::from_bytes(*block.first_chunk().expect("a header"));
     let bytes = 8 + block.len() as u64;
-    Found::Block { header, head: 8, bytes, network: Some(Network::Regtest), head_lies: false }
+    Found::Block { header, head: 8, bytes, network: Some(Network::Regtest), fit: Fit::Exact }
 }
 
 const fn junk(bytes: usize) -> Found {
@@ -106,17 +117,17 @@ fn zeros_are_those_on_disk() {
                 key.apply(&mut end, bytes.len() as u64);
                 bytes.extend(end);
                 let expected = [junk(behind), is(&a), zeros(len), is(&b), zeros(len)];
-                assert_eq!(scan(&bytes[..], key), expected[usize::from(behind == 0)..], "{len}");
+                assert_eq!(scan(&bytes, key), expected[usize::from(behind == 0)..], "{len}");
             }
         }
         // All of a file.
         let mut all = vec![0; 700_000];
         key.apply(&mut all, 0);
-        assert_eq!(scan(&all[..], key), [zeros(700_000)]);
+        assert_eq!(scan(&all, key), [zeros(700_000)]);
     }
     let mut written = [&ra[..], &[0; 100], &rb].concat();
     written[ra.len()] = 1;
-    assert_eq!(scan(&written[..], KEYS[1]), [is(&a), junk(100), is(&b)]);
+    assert_eq!(scan(&written, KEYS[1]), [is(&a), junk(100), is(&b)]);
 }
 
 /// A node judges what stands at its place, whatever its work; elsewhere work is the only witness.
@@ -157,12 +168,22 @@ fn every_cut_is_a_torn_tail() {
     }
 }
 
-/// A block whose head tells another length.
-fn lying(block: &[u8]) -> Found {
+/// A block that fits its record in this way.
+fn fitting(block: &[u8], fit: Fit) -> Found {
     let Found::Block { header, head, bytes, network, .. } = is(block) else {
         unreachable!("a block")
     };
-    Found::Block { header, head, bytes, network, head_lies: true }
+    Found::Block { header, head, bytes, network, fit }
+}
+
+/// A block whose head tells another length.
+fn lying(block: &[u8]) -> Found {
+    fitting(block, Fit::HeadLies)
+}
+
+/// A block whose record goes on behind it.
+fn shorter(block: &[u8]) -> Found {
+    fitting(block, Fit::Shorter)
 }
 
 /// What a record holds behind its block.
@@ -185,21 +206,21 @@ fn a_block_says_itself_where_it_ends() {
         assert_eq!(found(&long), [lying(&a)]);
         let own = claimed - 300;
         let with_zeros = match claimed {
-            ..9000 => vec![is(&a), behind(own), zeros(9000 - own)],
+            ..9000 => vec![shorter(&a), behind(own), zeros(9000 - own)],
             _ => vec![lying(&a), zeros(9000)],
         };
         assert_eq!(found(&[&long[..], &[0; 9000]].concat()), with_zeros, "{claimed}");
     }
     let long = record_of(&[&a[..], &[7; 100]].concat(), 400);
-    let expected = [is(&a), behind(100), is(&b), is(&b)];
+    let expected = [shorter(&a), behind(100), is(&b), is(&b)];
     assert_eq!(found(&[&long[..], &rb, &rb].concat()), expected);
     // Right behind the claim a record is believed as behind a block.
     let weak = unsolved(200);
-    let expected = [is(&a), behind(100), is(&weak)];
+    let expected = [shorter(&a), behind(100), is(&weak)];
     assert_eq!(found(&[&long[..], &record(&weak)].concat()), expected);
-    assert_eq!(found(&[&long[..], b"junk"].concat()), [is(&a), behind(100), junk(4)]);
+    assert_eq!(found(&[&long[..], b"junk"].concat()), [shorter(&a), behind(100), junk(4)]);
     let zeroed = record_of(&[&a[..], b"junk", &[0; 96]].concat(), 400);
-    let expected = [is(&a), behind(100), is(&weak)];
+    let expected = [shorter(&a), behind(100), is(&weak)];
     assert_eq!(found(&[&zeroed[..], &record(&weak)].concat()), expected);
 }
 
@@ -210,12 +231,12 @@ fn zeros_within_a_record_are_no_reserved_room() {
     for len in [1, 3, 7, 8, 20, 63, 64, 200, 300_000] {
         let within = record_of(&[&a[..], &vec![0; len]].concat(), 300 + len);
         let bytes = [&within[..], &record(&b), &[0; 30]].concat();
-        assert_eq!(found(&bytes), [is(&a), behind(len), is(&b), zeros(30)], "{len}");
+        assert_eq!(found(&bytes), [shorter(&a), behind(len), is(&b), zeros(30)], "{len}");
         // On disk, and then as they read.
         for key in KEYS {
             let mut hidden = bytes.clone();
             key.apply(&mut hidden[308..308 + len], 308);
-            assert_eq!(scan(&hidden[..], key)[..2], [is(&a), behind(len)], "{len}");
+            assert_eq!(scan(&hidden, key)[..2], [shorter(&a), behind(len)], "{len}");
         }
     }
 }
@@ -257,7 +278,7 @@ fn a_record_within_a_block_does_not_hide_it() {
     let bytes = [&record(&whole)[..], b"junk"].concat();
     assert_eq!(found(&bytes), [is(&whole), junk(4)]);
     let bytes = [&record_of(&whole, 650)[..], &[7; 50]].concat();
-    assert_eq!(found(&bytes), [is(&whole), behind(50)]);
+    assert_eq!(found(&bytes), [shorter(&whole), behind(50)]);
     // One that does not fit its header has lost some bytes, unless its record clearly ends.
     let bytes = [&record(&around)[..], b"junk"].concat();
     let broken = Found::Junk { bytes: 208, why: MISFIT };
@@ -340,9 +361,9 @@ fn lying_heads_are_believed_in_the_end() {
 #[test]
 fn endless_nonsense_is_quick_and_small() {
     const LEN: u64 = 600 << 20;
-    let zeros = scan(io::repeat(0).take(LEN), Key::PLAIN);
+    let zeros = scan_alone(io::repeat(0).take(LEN), Key::PLAIN);
     assert_eq!(zeros, [Found::Junk { bytes: LEN, why: PREALLOCATED }]);
-    let junk = scan(io::repeat(7).take(LEN / 8), Key::PLAIN);
+    let junk = scan_alone(io::repeat(7).take(LEN / 8), Key::PLAIN);
     assert_eq!(junk, [Found::Junk { bytes: LEN / 8, why: JUNK }]);
     let magics = Network::ALL.map(Network::magic).concat().repeat(1 << 20);
     assert_eq!(found(&magics).len(), 2);
@@ -387,7 +408,7 @@ fn a_raw_block_is_one_block() {
     };
     let of = |block: &[u8]| {
         let Found::Block { header, bytes, .. } = is(block) else { unreachable!("a block") };
-        Found::Block { header, head: 0, bytes: bytes - 8, network: None, head_lies: false }
+        Found::Block { header, head: 0, bytes: bytes - 8, network: None, fit: Fit::Exact }
     };
     let a = block(1, 300);
     assert_eq!(raw(&a), [of(&a), Found::End, Found::End]);

@@ -31,9 +31,14 @@ enum Source {
     Spool { file: File, head_len: u64 },
 }
 
-/// Where each file can be read again, by its number in the table.
+/// Where everything can be read again.
 #[derive(Debug, Default)]
-pub(super) struct Sources(Vec<Source>);
+pub(super) struct Sources {
+    /// Each file, by its number in the table.
+    files: Vec<Source>,
+    /// Blocks that do not end where their records say, in order.
+    misfits: Vec<Position>,
+}
 
 impl Sources {
     /// Notes how the file that was opened last can be read again, and gives where to copy it if it must
@@ -48,28 +53,33 @@ impl Sources {
     ) -> Result<Option<File>, Error> {
         let entry = table.entries.last().expect("a file is open");
         // Files that could not be opened have entries, but no bodies.
-        self.0.resize_with(table.entries.len() - 1, || Source::Unread);
-        if file.is_plain {
-            self.0.push(Source::Path { path: entry.path.clone(), key: file.key });
+        self.files.resize_with(table.entries.len() - 1, || Source::Unread);
+        if file.plain.is_some() {
+            self.files.push(Source::Path { path: entry.path.clone(), key: file.key });
             return Ok(None);
         }
         let spool = tempfile::tempfile().map_err(Error::Spool)?;
         let twin = spool.try_clone().map_err(Error::Spool)?;
-        self.0.push(Source::Spool { file: spool, head_len: 0 });
+        self.files.push(Source::Spool { file: spool, head_len: 0 });
         Ok(Some(twin))
     }
 
     /// Says where in the file that was opened last its copy begins.
     pub(super) fn copy_begins_at(&mut self, offset: u64) {
-        if let Some(Source::Spool { head_len, .. }) = self.0.last_mut() {
+        if let Some(Source::Spool { head_len, .. }) = self.files.last_mut() {
             *head_len = offset;
         }
     }
 
+    /// Notes the next blocks that do not end where their records say.
+    pub(super) fn note_misfits(&mut self, misfits: &mut Vec<Position>) {
+        self.misfits.append(misfits);
+    }
+
     /// The bodies in these files.
     pub(super) fn bodies(mut self, table: FileTable) -> Bodies {
-        self.0.resize_with(table.entries.len(), || Source::Unread);
-        Bodies { table, sources: self.0, spare: Spare::default() }
+        self.files.resize_with(table.entries.len(), || Source::Unread);
+        Bodies { table, sources: self, spare: Spare::default() }
     }
 }
 
@@ -77,7 +87,7 @@ impl Sources {
 #[derive(Debug)]
 pub struct Bodies {
     table: FileTable,
-    sources: Vec<Source>,
+    sources: Sources,
     spare: Spare,
 }
 
@@ -156,7 +166,8 @@ impl BodyReader<'_> {
     pub fn read(&mut self, position: Position) -> Result<Vec<u8>, Error> {
         let (number, offset) = self.bodies.table.find(position).expect("a place that was found");
         let path = &self.bodies.table.entries()[number].path;
-        self.read_at(number, offset).map_err(|source| Error::Unreadable {
+        let fills_record = self.bodies.sources.misfits.binary_search(&position).is_err();
+        self.read_at(number, offset, fills_record).map_err(|source| Error::Unreadable {
             place: Place { path: path.clone(), offset },
             source,
         })
@@ -169,14 +180,14 @@ impl BodyReader<'_> {
         Error::Unreadable { place, source: changed() }
     }
 
-    fn read_at(&mut self, number: usize, offset: u64) -> io::Result<Vec<u8>> {
+    fn read_at(&mut self, number: usize, offset: u64, fills_record: bool) -> io::Result<Vec<u8>> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != number) {
             self.buffer.clear();
-            self.open = Some((number, open(&self.bodies.sources[number])?));
+            self.open = Some((number, open(&self.bodies.sources.files[number])?));
         }
         match self.bodies.table.entries()[number].kind {
             Kind::Ledger => self.read_ledger_record(offset),
-            Kind::Blk => self.read_block_record(offset),
+            Kind::Blk => self.read_block_record(offset, fills_record),
             Kind::Block => self.read_up_to_block_end(offset, BLOCK_LEN_MAX, false),
             Kind::Headers | Kind::Hex | Kind::Other => Err(changed()),
         }
@@ -189,9 +200,12 @@ impl BodyReader<'_> {
         if head.holds(&block) { Ok(block) } else { Err(changed()) }
     }
 
-    fn read_block_record(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+    fn read_block_record(&mut self, offset: u64, fills_record: bool) -> io::Result<Vec<u8>> {
         let head = self.head::<{ BlockHead::LEN }>(offset)?;
         let head = BlockHead::plausible(&head).ok_or_else(changed)?;
+        if fills_record {
+            return self.read_whole(offset, head.len);
+        }
         self.read_up_to_block_end(offset, head.len, true)
     }
 

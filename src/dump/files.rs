@@ -1,5 +1,6 @@
 //! One file after the other, each with its entry in the table of files.
 
+use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -14,10 +15,17 @@ pub(super) struct OpenFile {
     pub(super) kind: Kind,
     /// The decompressed bytes.
     pub(super) reader: Box<dyn Read + Send>,
-    /// Whether the file was not compressed, so that it can be read again at any place.
-    pub(super) is_plain: bool,
+    /// The file itself, if it was not compressed, so that it can be read at any place.
+    pub(super) plain: Option<File>,
     /// What the bytes of a block file were XORed with.
     pub(super) key: Key,
+}
+
+impl OpenFile {
+    /// The length of the file, if it was not compressed.
+    pub(super) fn plain_len(&self) -> Option<u64> {
+        self.plain.as_ref()?.metadata().ok().map(|metadata| metadata.len())
+    }
 }
 
 /// The files of the input in order.
@@ -61,7 +69,7 @@ impl Files {
                 continue;
             }
             match input.into_reader(&self.progress) {
-                Ok((reader, is_plain)) => return Some(OpenFile { kind, reader, is_plain, key }),
+                Ok((reader, plain)) => return Some(OpenFile { kind, reader, plain, key }),
                 Err(source) => self.fail(source),
             }
         }

@@ -143,22 +143,23 @@ impl Input {
         Ok(Self { reader: Some(opened.reader), ..Self::new(path, recognised, 0) })
     }
 
-    /// The decompressed and de-obfuscated bytes from the start, and whether none were compressed.
+    /// The decompressed and de-obfuscated bytes from the start, and if none were compressed, the file itself.
     pub(super) fn into_reader(
         self,
         progress: &Arc<Progress>,
-    ) -> io::Result<(Box<dyn Read + Send>, bool)> {
+    ) -> io::Result<(Box<dyn Read + Send>, Option<File>)> {
         if let Some(reader) = self.reader {
-            return Ok((reader, false));
+            return Ok((reader, None));
         }
         let file = File::open(&self.path)?;
+        let itself = file.try_clone()?;
         let counted = Counted { reader: file, progress: Arc::clone(progress) };
         let opened = open(Box::new(counted), self.key)?;
         let reader: Box<dyn Read + Send> = match self.key {
             Key::PLAIN => opened.reader,
             key => Box::new(Deobfuscated::new(opened.reader, key)),
         };
-        Ok((reader, opened.is_plain))
+        Ok((reader, opened.is_plain.then_some(itself)))
     }
 }
 
@@ -212,7 +213,8 @@ fn key_of_first_record(path: &Path, keys: [Key; 2]) -> Option<Key> {
     let holds_record = |key: &Key| {
         let opened = File::open(path).and_then(|file| open(Box::new(file), *key));
         opened.is_ok_and(|opened| {
-            block_head::holds_record(Deobfuscated::new(opened.reader, *key), FIRST_RECORD_MAX)
+            let plain = Deobfuscated::new(opened.reader, *key);
+            block_head::seek_record(plain, FIRST_RECORD_MAX, None).is_some()
         })
     };
     keys.into_iter().find(holds_record)

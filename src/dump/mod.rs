@@ -19,6 +19,7 @@ mod obfuscation;
 mod progress;
 mod reader;
 mod records;
+mod segments;
 #[cfg(test)]
 mod test_blocks;
 mod window;

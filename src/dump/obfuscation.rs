@@ -270,7 +270,12 @@ pub(super) struct Deobfuscated<R> {
 impl<R: Read> Deobfuscated<R> {
     /// `reader` stands at the start of the file.
     pub(super) const fn new(reader: R, key: Key) -> Self {
-        Self { reader, key, offset: 0 }
+        Self::from_offset(reader, key, 0)
+    }
+
+    /// `reader` stands at `offset` of the file.
+    pub(super) const fn from_offset(reader: R, key: Key, offset: u64) -> Self {
+        Self { reader, key, offset }
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read};
+use std::sync::Arc;
+
+use rayon::ThreadPool;
 
 use crate::bitcoin::Network;
 use crate::error::Error;
@@ -12,7 +15,9 @@ use super::block_records::{BlockScanner, RawBlockScanner};
 use super::bodies::Sources;
 use super::files::{Files, OpenFile};
 use super::hex_lines::{HexLines, Line};
-use super::window::{Found, ScanError, Spool};
+use super::kind::PREFIX_LEN;
+use super::segments::FileSegments;
+use super::window::{Fit, Found, ScanError, Spool};
 use super::{Bodies, FileEntry, FileTable, Inputs, Kind, Torn};
 
 /// Headers as they stand in the input, each with its place.
@@ -26,6 +31,8 @@ pub struct Batch {
     /// it: of the first in the batch, and of each that names another than the one before. Headers of
     /// other files name none.
     pub magics: Vec<(usize, Network)>,
+    /// Blocks that do not end where their records say.
+    pub(super) misfits: Vec<Position>,
 }
 
 impl Batch {
@@ -33,16 +40,20 @@ impl Batch {
     pub(super) fn take(&mut self, found: Found, entry: &mut FileEntry) -> bool {
         let offset = entry.bytes;
         entry.bytes += match found {
-            Found::Block { header, head, bytes, network, head_lies } => {
-                if head_lies {
+            Found::Block { header, head, bytes, network, fit } => {
+                if fit == Fit::HeadLies {
                     entry.skip(offset, head, "a head whose length is not that of its block");
                 }
                 let last = self.magics.last().map(|(_, network)| *network);
                 if let Some(network) = network.filter(|network| last != Some(*network)) {
                     self.magics.push((self.headers.len(), network));
                 }
+                let position = Position(entry.start.0 + offset + head);
+                if fit != Fit::Exact {
+                    self.misfits.push(position);
+                }
                 self.headers.push(header);
-                self.positions.push(Position(entry.start.0 + offset + head));
+                self.positions.push(position);
                 entry.blocks += 1;
                 bytes
             }
@@ -67,6 +78,9 @@ pub struct HeaderReader {
     /// Where the bodies of each file can be read again, if they will be.
     sources: Option<Sources>,
     batch_max: usize,
+    threads: usize,
+    /// The threads, once there is something to do for them.
+    pool: Option<Arc<ThreadPool>>,
 }
 
 /// An open file by its framing.
@@ -74,6 +88,7 @@ enum Source {
     Headers(Box<dyn Read + Send>),
     Hex(HexLines),
     Records(BlockScanner<Box<dyn Read + Send>>),
+    Segments(FileSegments),
     Block(RawBlockScanner<Box<dyn Read + Send>>),
 }
 
@@ -90,7 +105,16 @@ impl HeaderReader {
             current: None,
             sources: None,
             batch_max: batch.clamp(1, Self::BATCH_MAX),
+            threads: 1,
+            pool: None,
         }
+    }
+
+    /// The same, but so many threads look for the blocks of large files; zero means one for each core. What
+    /// they find is the same.
+    #[must_use]
+    pub fn on_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 
     /// The same, but the bodies will be read as well: what cannot be read twice is copied into a temporary
@@ -120,6 +144,7 @@ impl HeaderReader {
                 Source::Headers(reader) => read_headers(reader, entry, &mut batch, self.batch_max),
                 Source::Hex(lines) => read_hex(lines, entry, &mut batch, self.batch_max),
                 Source::Records(scanner) => take(scanner.next(), entry, &mut batch)?,
+                Source::Segments(segments) => take(segments.next(), entry, &mut batch)?,
                 Source::Block(scanner) => take(scanner.next(), entry, &mut batch)?,
             };
             let ended = match more {
@@ -132,6 +157,9 @@ impl HeaderReader {
             if ended {
                 self.current = None;
             }
+        }
+        if let Some(sources) = &mut self.sources {
+            sources.note_misfits(&mut batch.misfits);
         }
         Ok((!batch.headers.is_empty()).then_some(batch))
     }
@@ -157,12 +185,34 @@ impl HeaderReader {
         {
             spool = sources.note(&self.files.table, &file)?.map(spool_into);
         }
+        if let Some(len) = file.plain_len().filter(|_| file.kind == Kind::Blk)
+            && let Some(pool) = self.pool_for(len)
+            && let Some(plain) = file.plain
+        {
+            let progress = Arc::clone(&self.files.progress);
+            let file_len = (plain, len, PREFIX_LEN as u64);
+            return Ok(Source::Segments(FileSegments::of_file(file_len, file.key, pool, progress)));
+        }
         Ok(match file.kind {
             Kind::Hex => Source::Hex(HexLines::new(file.reader)),
             Kind::Blk => Source::Records(BlockScanner::new(file.reader, file.key, spool)),
             Kind::Block => Source::Block(RawBlockScanner::new(file.reader, spool)),
             Kind::Headers | Kind::Ledger | Kind::Other => Source::Headers(file.reader),
         })
+    }
+
+    /// The threads for a file of this length, if it is worth it, and there are several.
+    fn pool_for(&mut self, len: u64) -> Option<Arc<ThreadPool>> {
+        if self.threads == 1 || len < FileSegments::LEN_MIN {
+            return None;
+        }
+        if self.pool.is_none() {
+            let name = |index| format!("scan-{index}");
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).thread_name(name);
+            // Without threads the work is done all the same.
+            self.pool = pool.build().ok().map(Arc::new);
+        }
+        self.pool.clone().filter(|pool| pool.current_num_threads() > 1)
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use crate::ledger::{RECORD_BLOCK_LEN_MAX, RecordHead};
 use crate::primitives::Header;
 
-use super::window::{Found, ScanError, Spool, Window};
+use super::window::{Fit, Found, ScanError, Spool, Window};
 
 /// Finds records in the bytes of a dump.
 pub(super) struct Scanner<R> {
@@ -40,7 +40,7 @@ impl<R: Read> Scanner<R> {
         let header = Header::from_bytes(*header);
         self.window.advance(record);
         let (head, bytes) = (RecordHead::LEN as u64, record as u64);
-        Ok(Found::Block { header, head, bytes, network: None, head_lies: false })
+        Ok(Found::Block { header, head, bytes, network: None, fit: Fit::Exact })
     }
 
     /// A record whose block is not what was written. It may have lost bytes, so that the next record
@@ -148,7 +148,7 @@ mod tests {
     fn block_found(fill: u8, len: usize) -> Found {
         let header = Header::from_bytes([fill; Header::LEN]);
         let head = RecordHead::LEN as u64;
-        Found::Block { header, head, bytes: head + len as u64, network: None, head_lies: false }
+        Found::Block { header, head, bytes: head + len as u64, network: None, fit: Fit::Exact }
     }
 
     #[test]

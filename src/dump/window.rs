@@ -15,6 +15,17 @@ const STEP: usize = 256 << 10;
 /// of them hashed again for each. Later on such lengths are believed.
 pub(super) const SECOND_LOOK_MAX: usize = 256 << 20;
 
+/// How a block fits the record that it stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It ends where the record does, or stands in none.
+    Exact,
+    /// The record goes on behind it.
+    Shorter,
+    /// The head tells another length than the block has, and nothing of what follows it.
+    HeadLies,
+}
+
 /// What a stretch of a dump holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -28,8 +39,8 @@ pub(super) enum Found {
         bytes: u64,
         /// The network that the head names.
         network: Option<Network>,
-        /// Whether the head tells another length than the block has.
-        head_lies: bool,
+        /// How the block fits its record.
+        fit: Fit,
     },
     /// No block.
     Junk {
@@ -69,6 +80,8 @@ pub(super) struct Window<R> {
     failure: Option<ScanError>,
     /// What is left of [`SECOND_LOOK_MAX`].
     second_look: usize,
+    /// Whether that was too little once.
+    wants_second_look: bool,
 }
 
 impl<R: Read> Window<R> {
@@ -82,7 +95,13 @@ impl<R: Read> Window<R> {
             ended: false,
             failure: None,
             second_look: SECOND_LOOK_MAX,
+            wants_second_look: false,
         }
+    }
+
+    /// A window on a file from `offset` on, where `reader` stands.
+    pub(super) fn from_offset(reader: R, offset: u64, second_look: usize) -> Self {
+        Self { offset, second_look, ..Self::new(reader, None) }
     }
 
     /// The bytes that are ready.
@@ -109,8 +128,21 @@ impl<R: Read> Window<R> {
                 self.second_look = left;
                 true
             }
-            None => false,
+            None => {
+                self.wants_second_look = true;
+                false
+            }
         }
+    }
+
+    /// How many bytes may be looked at again.
+    pub(super) const fn second_look(&self) -> usize {
+        self.second_look
+    }
+
+    /// Whether bytes were not looked at again because that would have been too many.
+    pub(super) const fn wants_second_look(&self) -> bool {
+        self.wants_second_look
     }
 
     /// Makes `len` bytes ready; `false` if there are fewer until the end.

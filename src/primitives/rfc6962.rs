@@ -52,6 +52,33 @@ impl Frontier {
         self.size += 1;
     }
 
+    /// Adds leaves by their hashes, level by level: `parents` makes pairs of neighbours into the nodes above
+    /// them, of which there are half as many.
+    pub fn extend(
+        &mut self,
+        leaf_hashes: &[Hash256],
+        mut parents: impl FnMut(&[Hash256], &mut [Hash256]),
+    ) {
+        let mut nodes = leaf_hashes.to_vec();
+        // Those without a sibling, the lowest first.
+        let mut left_over = Vec::new();
+        let mut size = self.size;
+        while !nodes.is_empty() {
+            if size % 2 == 1 {
+                nodes.insert(0, self.peaks.pop().expect("a peak for each bit"));
+            }
+            if nodes.len() % 2 == 1 {
+                left_over.extend(nodes.pop());
+            }
+            let mut above = vec![Hash256::ZERO; nodes.len() / 2];
+            parents(&nodes, &mut above);
+            nodes = above;
+            size /= 2;
+        }
+        self.peaks.extend(left_over.into_iter().rev());
+        self.size += leaf_hashes.len() as u64;
+    }
+
     /// The root.
     #[must_use]
     pub fn root(&self) -> Hash256 {
@@ -153,6 +180,28 @@ mod tests {
             assert_eq!((frontier.size(), frontier.root()), (u64::from(leaf), root(&hashes)));
             hashes.push(leaf_hash(&leaf.to_le_bytes()));
             frontier.push(hashes[usize::from(leaf)]);
+        }
+    }
+
+    /// However many come at a time.
+    #[test]
+    fn leaves_that_come_together_make_the_same_tree() {
+        let leaves: Vec<_> = (0u16..40).map(|leaf| leaf_hash(&leaf.to_le_bytes())).collect();
+        let parents = |nodes: &[Hash256], parents: &mut [Hash256]| {
+            let (pairs, odd) = nodes.as_chunks::<2>();
+            assert!(odd.is_empty() && pairs.len() == parents.len());
+            for ([left, right], parent) in pairs.iter().zip(parents) {
+                *parent = node_hash(left, right);
+            }
+        };
+        for before in 0..leaves.len() {
+            for count in 0..=leaves.len() - before {
+                let (mut together, mut singly) = (Frontier::default(), Frontier::default());
+                leaves[..before + count].iter().for_each(|leaf| singly.push(*leaf));
+                leaves[..before].iter().for_each(|leaf| together.push(*leaf));
+                together.extend(&leaves[before..before + count], parents);
+                assert_eq!(together, singly, "{count} behind {before}");
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! sound is packed here for the chain file, if there is one: many blocks at a time as well.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::slice;
 
 use rayon::prelude::*;
@@ -17,7 +18,10 @@ use crate::primitives::{
 };
 use crate::verdict::Violation;
 
-use super::family::{JudgeBodies, JudgedBody, Known, ReadBody};
+use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, groups};
+
+/// The memory that a block takes while it is judged, beside its bytes: where it stands in several lists.
+pub(super) const BLOCK_COST: usize = 512;
 
 /// Judges bodies, batch by batch.
 pub(super) struct BodyJudge<'a> {
@@ -36,10 +40,15 @@ impl<'a> BodyJudge<'a> {
 impl JudgeBodies<BlockContext> for BodyJudge<'_> {
     type Prepared = Option<Vec<u8>>;
 
+    fn bytes_at_once(&self) -> usize {
+        self.backend.block_bytes_at_once()
+    }
+
     fn judge(&self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody<Option<Vec<u8>>>> {
         let mut verdicts = Vec::with_capacity(bodies.len());
-        for bodies in bodies.chunks(self.backend.blocks_at_once()) {
-            self.judge_some(bodies, of_input, &mut verdicts);
+        let lengths = bodies.iter().map(|body| body.bytes.len());
+        for group in groups_of(lengths, self.backend) {
+            self.judge_some(&bodies[group], of_input, &mut verdicts);
         }
         let judged = bodies.into_par_iter().zip(verdicts);
         let judged = judged.map_init(
@@ -66,10 +75,15 @@ pub fn judge_blocks(
     let rules = HeaderRules::new(params.clone(), u64::MAX);
     let judge = BodyJudge::new(params, backend, false);
     let mut verdicts = Vec::with_capacity(blocks.len());
-    for blocks in blocks.chunks(backend.blocks_at_once()) {
-        judge_some(blocks, &rules, &judge, &mut verdicts);
+    for group in groups_of(blocks.iter().map(|(bytes, _)| bytes.len()), backend) {
+        judge_some(&blocks[group], &rules, &judge, &mut verdicts);
     }
     verdicts
+}
+
+/// Blocks of these lengths that are judged together.
+fn groups_of(lengths: impl Iterator<Item = usize>, backend: &dyn Backend) -> Vec<Range<usize>> {
+    groups(lengths.map(|len| BLOCK_COST + len), backend.block_bytes_at_once())
 }
 
 /// Appends the verdict on each of `blocks`.

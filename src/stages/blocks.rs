@@ -18,7 +18,7 @@ use crate::dump::{Bodies, HeaderReader, Inputs, Progress};
 use crate::error::Error;
 use crate::verdict::{Position, Violation};
 
-use super::block_bodies::BodyJudge;
+use super::block_bodies::{BLOCK_COST, BodyJudge};
 use super::family::{self, BranchStore};
 use super::follow::{Follower, Sink, Threads};
 use super::hash;
@@ -30,9 +30,6 @@ use super::{Busy, Family, Level, Options, Validation, WAITING_BATCHES, goes_on};
 /// The number of the block that the tree starts with.
 const START: u32 = BlockTree::<HeaderRules>::START;
 
-/// The memory that a block takes while it is judged, beside its bytes: where it stands in several lists.
-const BLOCK_COST: usize = 512;
-
 /// The memory that a transaction takes while it is judged, beside its bytes: where its parts are, its ids,
 /// and its places in two trees.
 const TRANSACTION_COST: usize = 192;
@@ -42,8 +39,6 @@ const TRANSACTION_COST: usize = 192;
 pub struct BlockOptions {
     /// What there is to say of headers.
     pub headers: Options,
-    /// Threads that judge bodies; zero means one for each core.
-    pub threads: usize,
     /// By how many bytes a chain file grows, about, from one commit to the next.
     pub commit_bytes: u64,
 }
@@ -64,7 +59,8 @@ pub fn validate_blocks(
     let confirm = append_to.is_some();
     let append = append_to.map_or(Append::Nothing, Append::Blocks);
     let mut judge = Judge::new(&options.headers, 0, true, append)?;
-    let mut reader = HeaderReader::with_bodies(inputs, options.headers.batch);
+    let reader = HeaderReader::with_bodies(inputs, options.headers.batch);
+    let mut reader = reader.on_threads(options.headers.scan_threads());
     let mut busy = Busy::default();
     pipeline::run(
         Overlap { overlap: options.headers.overlap, workers: 1, waiting: WAITING_BATCHES },
@@ -96,7 +92,7 @@ pub fn validate_blocks(
         at,
         sink,
         bodies: &bodies,
-        threads: Threads::new(options.threads)?,
+        threads: Threads::new(options.headers.threads)?,
         batch: options.headers.batch,
         overlap: options.headers.overlap,
         progress,

@@ -11,7 +11,7 @@ use crate::ledger::{Event, LoadedLedger, params_of_head};
 use crate::primitives::Hash256;
 
 use super::family::{JudgeBodies, Known, ReadBody, Task};
-use super::follow::{BATCH_BYTES, thread_pool};
+use super::follow::{BATCH_BYTES_MAX, thread_pool};
 use super::{block_bodies, ledger_bodies};
 
 /// Reads the chain file of a ledger and judges every block that was ever in it by every rule,
@@ -96,7 +96,7 @@ where
     }
 
     fn judge_if_many(&mut self, pool: &rayon::ThreadPool) -> Result<(), ChainFileError> {
-        if self.bytes < BATCH_BYTES { Ok(()) } else { pool.install(|| self.judge()) }
+        if self.bytes < BATCH_BYTES_MAX { Ok(()) } else { pool.install(|| self.judge()) }
     }
 
     fn judge(&mut self) -> Result<(), ChainFileError> {

@@ -1,6 +1,7 @@
 //! What the two families of chains do in their own way where bodies are judged.
 
 use std::io;
+use std::ops::Range;
 
 use crate::chain::file::{BranchFile, ChainFileError};
 use crate::chain::{Ancestor, Body, HeaderRules};
@@ -87,9 +88,28 @@ pub(super) trait JudgeBodies<C> {
     /// What is made of a sound body.
     type Prepared;
 
+    /// How many bytes of bodies the threads of the current rayon pool judge at once well, about.
+    fn bytes_at_once(&self) -> usize;
+
     /// Judges a batch, on the threads of the current rayon pool. The verdict on a body is that of the body
     /// alone, whatever stands in the batch beside it.
     fn judge(&self, bodies: Vec<ReadBody<C>>) -> Vec<JudgedBody<Self::Prepared>>;
+}
+
+/// Cuts bodies of these lengths into groups of at most `bytes`, unless one has more: what is read several times
+/// is then still in the cache.
+pub(super) fn groups(lengths: impl Iterator<Item = usize>, bytes: usize) -> Vec<Range<usize>> {
+    let (mut groups, mut group, mut sum) = (Vec::new(), 0..0, 0_usize);
+    for length in lengths {
+        sum = sum.saturating_add(length);
+        if sum > bytes && !group.is_empty() {
+            groups.push(group.clone());
+            (group.start, sum) = (group.end, length);
+        }
+        group.end += 1;
+    }
+    groups.push(group);
+    groups
 }
 
 /// A body to judge.
@@ -127,4 +147,17 @@ pub(super) struct JudgedBody<P> {
     /// What was made of it, if it was looked at, and is sound.
     pub(super) prepared: Option<P>,
     pub(super) verdict: Result<(), Violation>,
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_body_is_in_one_group() {
+        let groups = |lengths: &[usize]| super::groups(lengths.iter().copied(), 10);
+        assert_eq!(groups(&[]), vec![0..0]);
+        assert_eq!(groups(&[9, 1]), vec![0..2]);
+        assert_eq!(groups(&[9, 2, 8, 1]), [0..1, 1..3, 3..4]);
+        assert_eq!(groups(&[50, 0, 4, 50, 60, 1]), [0..1, 1..3, 3..4, 4..5, 5..6]);
+        assert_eq!(super::groups([usize::MAX, 1].into_iter(), usize::MAX), vec![0..2]);
+    }
 }

@@ -24,8 +24,8 @@ use super::pipeline::{self, Overlap};
 use super::target::Commits;
 use super::{Busy, Stored};
 
-/// The bytes of bodies in a batch, unless one block has more.
-pub(super) const BATCH_BYTES: usize = 4 << 20;
+/// The most bytes of bodies in a batch, unless one block has more.
+pub(super) const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// What judging a batch takes at most where threads judge several at a time. No block that a network has
 /// ever seen takes as much; one that does is judged by a single thread, always the same: an allocator
@@ -229,7 +229,9 @@ impl<F: Family> Follower<'_, '_, F> {
         let threads = self.threads.clone();
         let budget = Budget::new();
         let cost_max = Budget::BYTES / (workers + waiting);
-        let limits = Limits { bodies: bodies_max, cost: cost_max, cost_of: F::cost, workers };
+        let bytes = pools[0].install(|| body_judge.bytes_at_once()).min(BATCH_BYTES_MAX);
+        let limits =
+            Limits { bodies: bodies_max, bytes, cost: cost_max, cost_of: F::cost, workers };
         let result = pipeline::run(
             overlap,
             [&mut busy.read, &mut busy.bodies, &mut busy.connect],
@@ -525,6 +527,8 @@ impl<'a, F: Family> Sink<'a, F> {
 /// When a batch is full.
 struct Limits {
     bodies: usize,
+    /// Their bytes, unless one block has more.
+    bytes: usize,
     /// What judging it takes, unless one block takes more.
     cost: usize,
     cost_of: fn(&[u8]) -> usize,
@@ -552,7 +556,7 @@ fn read_batch<C>(
         1 => limits.bodies,
         workers => limits.bodies.min(tasks.len().div_ceil(2 * workers)),
     };
-    while bodies.len() < bodies_max && len < BATCH_BYTES && cost < limits.cost {
+    while bodies.len() < bodies_max && len < limits.bytes && cost < limits.cost {
         let Some(task) = tasks.next() else { break };
         let bytes = read_body(reader, &task.body, task.id)?;
         len += bytes.len();

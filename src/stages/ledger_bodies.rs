@@ -19,7 +19,7 @@ use crate::primitives::{GroveSink, Groves, Hash256, HashFunction, Leaf, rfc6962,
 use crate::signature::{InvalidSignature, KeptItem, PublicKey, verify_batch_kept};
 use crate::verdict::Violation;
 
-use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task};
+use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, Task, groups};
 
 /// The most signatures in one call, and the fewest after one that failed.
 const SIGNATURES_MAX: usize = 1 << 14;
@@ -50,6 +50,11 @@ impl<'a> BodyJudge<'a> {
 
 impl JudgeBodies<()> for BodyJudge<'_> {
     type Prepared = Effects;
+
+    /// Signatures of many blocks are verified together.
+    fn bytes_at_once(&self) -> usize {
+        usize::MAX
+    }
 
     fn judge(&self, bodies: Vec<ReadBody<()>>) -> Vec<JudgedBody<Effects>> {
         let mut verdicts = vec![Ok(()); bodies.len()];
@@ -331,22 +336,6 @@ fn unsigned(leaf: &[u8]) -> &[u8] {
     Transaction::unsigned_part(leaf)
 }
 
-/// Cuts bodies of these lengths into groups that have so many bytes each, about: what is read several
-/// times is then still in the cache.
-fn groups(lengths: impl Iterator<Item = usize>, bytes: usize) -> Vec<Range<usize>> {
-    let (mut groups, mut group, mut sum) = (Vec::new(), 0..0, 0);
-    for length in lengths {
-        group.end += 1;
-        sum += length;
-        if sum >= bytes {
-            groups.push(group.clone());
-            (group.start, sum) = (group.end, 0);
-        }
-    }
-    groups.push(group);
-    groups
-}
-
 /// Notes a verdict; whether the body goes on.
 fn keep(verdict: Result<(), Violation>, place: &mut Result<(), Violation>) -> bool {
     *place = verdict;
@@ -418,14 +407,6 @@ mod tests {
     use std::hash::{BuildHasherDefault, Hasher};
 
     use super::*;
-
-    #[test]
-    fn every_body_is_in_one_group() {
-        let groups = |lengths: &[usize]| groups(lengths.iter().copied(), 10);
-        assert_eq!(groups(&[9, 1]), [0..2, 2..2]);
-        assert_eq!(groups(&[9, 0]), vec![0..2]);
-        assert_eq!(groups(&[4, 4, 4, 50, 1, 0, 9, 3]), [0..3, 3..4, 4..7, 7..8]);
-    }
 
     #[test]
     fn the_first_repetition_is_found() {

@@ -71,8 +71,17 @@ pub struct Options {
     pub batch: usize,
     /// Whether the stages overlap.
     pub overlap: bool,
+    /// Threads that look for blocks in large files, and that judge bodies; zero means one for each core.
+    pub threads: usize,
     /// How many rejections are listed.
     pub rejections_max: usize,
+}
+
+impl Options {
+    /// Threads that look for blocks at the same time.
+    const fn scan_threads(&self) -> usize {
+        if self.overlap { self.threads } else { 1 }
+    }
 }
 
 /// What validation found.
@@ -188,7 +197,7 @@ pub fn validate_headers(
     let expected = usize::try_from(expected).unwrap_or(usize::MAX);
     let append = append_to.map_or(Append::Nothing, Append::Headers);
     let mut judge = Judge::new(options, expected, false, append)?;
-    let mut reader = HeaderReader::new(inputs, options.batch);
+    let mut reader = HeaderReader::new(inputs, options.batch).on_threads(options.scan_threads());
     let mut busy = Busy::default();
     let judged = pipeline::run(
         Overlap { overlap: options.overlap, workers: 1, waiting: WAITING_BATCHES },

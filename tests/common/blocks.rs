@@ -306,9 +306,9 @@ pub fn options(network: Option<Network>, way: &Way) -> BlockOptions {
             now: NOW,
             batch: way.batch,
             overlap: way.overlap,
+            threads: way.threads,
             rejections_max: 10_000,
         },
-        threads: way.threads,
         commit_bytes: LedgerOptions::COMMIT_BYTES,
     }
 }

@@ -22,6 +22,7 @@ pub fn options(params: Option<Params>) -> Options {
         now: NOW,
         batch: 1000,
         overlap: false,
+        threads: 1,
         rejections_max: 10_000,
     }
 }

@@ -273,8 +273,8 @@ pub fn append_blocks_on(
         }),
     };
     let mut headers = options(None);
-    (headers.batch, headers.overlap) = (how.batch, how.overlap);
-    let options = BlockOptions { headers, threads: how.threads, commit_bytes: how.commit_bytes };
+    (headers.batch, headers.overlap, headers.threads) = (how.batch, how.overlap, how.threads);
+    let options = BlockOptions { headers, commit_bytes: how.commit_bytes };
     let progress = Arc::new(Progress::default());
     let inputs = Inputs::open(dumps, None, Arc::clone(&progress)).expect("a dump");
     let validation = validate_blocks(inputs, backend, &options, &progress, Some(append_to));

@@ -4,9 +4,9 @@ use std::io;
 
 use crate::chain::Ancestor;
 use crate::primitives::Hash256;
-use crate::primitives::rfc6962::Frontier;
 
-use super::{AnyStorage, ChainFile, ChainFileError, TipRecord, leaf_of};
+use super::id_tree::IdTree;
+use super::{AnyStorage, ChainFile, ChainFileError, TipRecord};
 
 /// A chain file that knows its tip in a tree of headers.
 pub(crate) struct BranchFile {
@@ -14,7 +14,7 @@ pub(crate) struct BranchFile {
     /// The number of the tip in the tree.
     tip: u32,
     /// The tree over the ids of the best branch, unless blocks were taken back since.
-    frontier: Option<Frontier>,
+    ids: Option<IdTree>,
 }
 
 impl BranchFile {
@@ -25,7 +25,7 @@ impl BranchFile {
         number: u32,
         tip: Ancestor<'_>,
     ) -> Result<Self, ChainFileError> {
-        let mut branch = Self { file, tip: number, frontier: None };
+        let mut branch = Self { file, tip: number, ids: None };
         let found = branch.tip_record(tip);
         let commit = *branch.file.commit_record();
         if branch.file.opening().kept == 0 && found != commit.tip {
@@ -64,8 +64,8 @@ impl BranchFile {
     /// The block `number`, whose frame was appended, is the tip now.
     pub(crate) fn extended(&mut self, number: u32, id: &Hash256) {
         self.tip = number;
-        if let Some(frontier) = &mut self.frontier {
-            frontier.push(leaf_of(id));
+        if let Some(ids) = &mut self.ids {
+            ids.push(*id);
         }
     }
 
@@ -73,7 +73,7 @@ impl BranchFile {
     pub(crate) fn take_back(&mut self, blocks: u32, tip: u32) -> Result<(), ChainFileError> {
         self.file.append_take_back(blocks)?;
         self.tip = tip;
-        self.frontier = None;
+        self.ids = None;
         Ok(())
     }
 
@@ -90,16 +90,7 @@ impl BranchFile {
     }
 
     fn tip_record(&mut self, tip: Ancestor<'_>) -> TipRecord {
-        let frontier = self.frontier.get_or_insert_with(|| frontier_of(tip));
-        TipRecord { height: tip.height(), id: tip.id(), tree_root: frontier.root() }
+        let ids = self.ids.get_or_insert_with(|| IdTree::of(tip));
+        TipRecord { height: tip.height(), id: tip.id(), tree_root: ids.root() }
     }
-}
-
-/// The tree over the ids of a whole branch.
-fn frontier_of(tip: Ancestor<'_>) -> Frontier {
-    let mut ids: Vec<_> = tip.lineage().map(|block| block.id()).collect();
-    ids.reverse();
-    let mut frontier = Frontier::default();
-    ids.iter().for_each(|id| frontier.push(leaf_of(id)));
-    frontier
 }

@@ -71,6 +71,7 @@
 mod branch;
 mod frame;
 mod head;
+mod id_tree;
 mod slot;
 mod storage;
 mod writer;

@@ -1,0 +1,372 @@
+//! The first reading of one large block file on several threads.
+//!
+//! The file is cut into segments. In each of them a thread looks for the first record that needs no record before
+//! it to be believed, and goes on from there, up to the end of the segment. What it found is what a
+//! single scanner finds, if that comes to the same place and knows no more of the bytes before than that a record
+//! ends there; nearly always it does. Where it does not, it goes on by itself until it comes to the begin of
+//! another segment. So what is found never depends on how a file is cut.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::bitcoin::Network;
+
+use super::Progress;
+use super::block_head;
+use super::block_records::{BlockScanner, State};
+use super::obfuscation::{Deobfuscated, Key};
+use super::window::{Found, ScanError};
+
+/// The length of a segment: much longer than a block, as its thread begins in the middle of one.
+const SEGMENT_LEN: u64 = 8 << 20;
+
+/// The most that is found in a segment: as many as there are blocks of the first years. Who finds more
+/// goes on by itself.
+const FOUND_MAX: usize = 1 << 15;
+
+/// Segments that are scanned for each thread before what was found in them is taken.
+const SEGMENTS_PER_THREAD: usize = 2;
+
+/// A file that can be read from any place on.
+type Open<R> = Box<dyn Fn(u64) -> R + Send + Sync>;
+
+/// Finds records in the bytes of a block file, as [`BlockScanner`] does.
+pub(super) struct Segments<R> {
+    source: Source<R>,
+    pool: Arc<ThreadPool>,
+    progress: Arc<Progress>,
+    /// Bytes that were counted as read.
+    counted: u64,
+    /// The file's length when it was opened. What was written since is found all the same.
+    len: u64,
+    /// Where the first segment begins that no thread has looked at.
+    next: u64,
+    /// Segments that were looked at, in order.
+    ahead: VecDeque<Segment>,
+    /// What was found, and not yet given out.
+    found: VecDeque<Found>,
+    /// What stands behind that.
+    at: State,
+    /// The scanner that stands there, if there is one.
+    scanner: Option<BlockScanner<R>>,
+    /// Whether that is the end of the file.
+    has_ended: bool,
+}
+
+/// What every thread knows of the file.
+struct Source<R> {
+    open: Open<R>,
+    key: Key,
+    /// The network that the first record names, if the file begins with one: then the others mostly do.
+    network: Option<Network>,
+    segment_len: u64,
+}
+
+/// What a thread found.
+struct Segment {
+    /// Where it began, knowing nothing.
+    first: u64,
+    found: Vec<Found>,
+    /// Where it ended.
+    end: State,
+    /// Whether that is the end of the file.
+    is_last: bool,
+}
+
+/// Finds records in a block file.
+pub(super) type FileSegments = Segments<Deobfuscated<FileFrom>>;
+
+impl FileSegments {
+    /// The least bytes of a file that are worth it.
+    pub(super) const LEN_MIN: u64 = 2 * SEGMENT_LEN;
+
+    /// Scans a file of `len` bytes that is not compressed, and of which the first `counted` bytes were counted
+    /// as read.
+    pub(super) fn of_file(
+        (file, len, counted): (File, u64, u64),
+        key: Key,
+        pool: Arc<ThreadPool>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let file = Arc::new(file);
+        let open = move |offset| {
+            let file = FileFrom { file: Arc::clone(&file), offset };
+            Deobfuscated::from_offset(file, key, offset)
+        };
+        let segments = Self::new(Box::new(open), key, len, SEGMENT_LEN, pool);
+        Self { progress, counted, ..segments }
+    }
+}
+
+impl<R: Read + Send> Segments<R> {
+    fn new(open: Open<R>, key: Key, len: u64, segment_len: u64, pool: Arc<ThreadPool>) -> Self {
+        let mut magic = [0; 4];
+        let read = open(0).read_exact(&mut magic);
+        let network = read.ok().and_then(|()| block_head::network_at(&magic));
+        Self {
+            source: Source { open, key, network, segment_len },
+            pool,
+            progress: Arc::default(),
+            counted: 0,
+            len,
+            next: 0,
+            ahead: VecDeque::new(),
+            found: VecDeque::new(),
+            at: State::START,
+            scanner: None,
+            has_ended: false,
+        }
+    }
+
+    /// The next stretch; the stretches of a file follow each other without a gap.
+    pub(super) fn next(&mut self) -> Result<Found, ScanError> {
+        loop {
+            if let Some(found) = self.found.pop_front() {
+                return Ok(found);
+            }
+            if self.has_ended {
+                return Ok(Found::End);
+            }
+            if self.ahead.is_empty() && self.next <= self.at.offset {
+                self.scan_ahead();
+            }
+            match self.ahead.front() {
+                Some(segment) if segment.first < self.at.offset => drop(self.ahead.pop_front()),
+                Some(segment) if segment.first == self.at.offset && self.at.is_behind_record() => {
+                    self.take_segment();
+                }
+                _ => return self.find_alone(),
+            }
+        }
+    }
+
+    /// Takes what the next segment holds.
+    fn take_segment(&mut self) {
+        let Some(Segment { found, end, is_last, .. }) = self.ahead.pop_front() else { return };
+        self.found = found.into();
+        // No segment has used any of it.
+        self.go_to(State { second_look: self.at.second_look, ..end });
+        (self.scanner, self.has_ended) = (None, is_last);
+    }
+
+    fn find_alone(&mut self) -> Result<Found, ScanError> {
+        let (source, at) = (&self.source, self.at);
+        let scanner = self.scanner.get_or_insert_with(|| source.scanner(at));
+        let found = scanner.next();
+        let at = scanner.state();
+        self.go_to(at);
+        found
+    }
+
+    fn go_to(&mut self, at: State) {
+        let more = at.offset.saturating_sub(self.counted);
+        self.progress.bytes.fetch_add(more, Relaxed);
+        self.counted += more;
+        self.at = at;
+    }
+
+    /// Has the threads look at the next segments.
+    fn scan_ahead(&mut self) {
+        let segment_len = self.source.segment_len;
+        let count = SEGMENTS_PER_THREAD * self.pool.current_num_threads();
+        let begins = (0..count as u64).map(|segment| self.at.offset + segment * segment_len);
+        let begins: Vec<_> = begins.take_while(|begin| *begin < self.len).collect();
+        self.next = begins.last().map_or(u64::MAX, |last| last + segment_len);
+        let source = &self.source;
+        let segments = begins.par_iter().filter_map(|begin| source.scan(*begin));
+        self.ahead.extend(self.pool.install(|| segments.collect::<Vec<_>>()));
+    }
+}
+
+impl<R: Read> Source<R> {
+    /// A scanner that goes on from there.
+    fn scanner(&self, at: State) -> BlockScanner<R> {
+        BlockScanner::resume((self.open)(at.offset), self.key, at)
+    }
+
+    /// What there is in a segment, unless that depends on what stands before it, or cannot be read.
+    fn scan(&self, begin: u64) -> Option<Segment> {
+        let first = match begin {
+            0 => 0,
+            _ => {
+                let reader = (self.open)(begin);
+                begin + block_head::seek_record(reader, self.segment_len, self.network)?
+            }
+        };
+        let mut scanner = self.scanner(State::behind_record(first));
+        let (mut found, mut is_last) = (Vec::new(), false);
+        let end = begin + self.segment_len;
+        while found.len() < FOUND_MAX && scanner.state().offset < end && !is_last {
+            let more = scanner.next().ok()?;
+            // How many are left depends on what was found before.
+            if scanner.wants_second_look() {
+                return None;
+            }
+            match more {
+                Found::End => is_last = true,
+                more => found.push(more),
+            }
+        }
+        Some(Segment { first, found, end: scanner.state(), is_last })
+    }
+}
+
+/// Reads a file from a place on, wherever its own cursor stands.
+pub(super) struct FileFrom {
+    file: Arc<File>,
+    offset: u64,
+}
+
+impl Read for FileFrom {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = crate::positioned::read_some(&self.file, out, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Cursor;
+    use std::sync::OnceLock;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::dump::test_blocks::{block, record, record_of};
+
+    type Bytes = Cursor<Arc<[u8]>>;
+
+    /// All that is found on three threads, and how often the file was opened for that.
+    pub(in crate::dump) fn scan(bytes: &[u8], key: Key, segment_len: usize) -> (Vec<Found>, usize) {
+        static POOL: OnceLock<Arc<ThreadPool>> = OnceLock::new();
+        let pool = || rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
+        let pool = POOL.get_or_init(|| Arc::new(pool()));
+        let (file, opened) = (Arc::<[u8]>::from(bytes), Arc::new(AtomicUsize::new(0)));
+        let counter = Arc::clone(&opened);
+        let open = move |offset| -> Bytes {
+            counter.fetch_add(1, Relaxed);
+            let mut cursor = Cursor::new(Arc::clone(&file));
+            cursor.set_position(offset);
+            cursor
+        };
+        let len = bytes.len() as u64;
+        let segments =
+            Segments::new(Box::new(open), key, len, segment_len as u64, Arc::clone(pool));
+        let found = all(segments, len);
+        (found, opened.load(Relaxed))
+    }
+
+    fn all<R: Read + Send>(mut segments: Segments<R>, len: u64) -> Vec<Found> {
+        let mut all = Vec::new();
+        loop {
+            match segments.next().expect("memory can be read") {
+                Found::End => break,
+                found => all.push(found),
+            }
+        }
+        assert_eq!(segments.next().expect("the same again"), Found::End);
+        assert_eq!(segments.progress.bytes.load(Relaxed), len, "all is counted");
+        all
+    }
+
+    /// Blocks of many lengths in a row.
+    fn blocks() -> Vec<u8> {
+        let lens = (0..400).map(|number| 141 + (number * 37) % 100);
+        lens.zip(0..).flat_map(|(len, salt)| record(&block(salt, len))).collect()
+    }
+
+    #[test]
+    fn whoever_stands_at_a_segment_takes_what_was_found_there() {
+        let bytes = blocks();
+        for segment_len in [5_000, 20_000, 70_000] {
+            let (found, opened) = scan(&bytes, Key::PLAIN, segment_len);
+            assert_eq!(found.len(), 400);
+            // Once for the network, and for each segment to look for a record, but for the first, and to go on
+            // from there; and nobody alone.
+            assert_eq!(opened, 2 * bytes.len().div_ceil(segment_len), "{segment_len}");
+        }
+    }
+
+    #[test]
+    fn a_segment_that_begins_within_a_block_is_not_believed() {
+        // Whoever makes a transaction may put blocks in it.
+        let inner: Vec<u8> = (1000..1060).flat_map(|salt| record(&block(salt, 200))).collect();
+        let mut around = block(1, 20_000);
+        around[200..][..inner.len()].copy_from_slice(&inner);
+        let bytes = [blocks(), record(&around), blocks()].concat();
+        for segment_len in [1_000, 3_000, 9_000] {
+            let (found, _) = scan(&bytes, Key::PLAIN, segment_len);
+            assert_eq!(found.len(), 400 + 1 + 400, "{segment_len}");
+        }
+    }
+
+    /// How much may be looked at again depends on what was found before.
+    #[test]
+    fn second_looks_are_those_of_the_whole_file() {
+        // Heads alone, each of which claims more than there is of the next.
+        let heads = |count: u32| {
+            let head = |salt| record_of(&block(salt, 200)[..80], 3_000_000);
+            (0..count).flat_map(head).collect::<Vec<_>>()
+        };
+        let bytes = [blocks(), heads(400), blocks(), heads(3)].concat();
+        let alone = BlockScanner::new(&bytes[..], Key::PLAIN, None);
+        let alone = scan_alone(alone);
+        for segment_len in [2_000, 30_000] {
+            assert_eq!(scan(&bytes, Key::PLAIN, segment_len).0, alone, "{segment_len}");
+        }
+    }
+
+    fn scan_alone<R: Read>(mut scanner: BlockScanner<R>) -> Vec<Found> {
+        let next = || scanner.next().expect("memory can be read");
+        std::iter::repeat_with(next).take_while(|found| *found != Found::End).collect()
+    }
+
+    /// A file that cannot be read at one place is read up to there.
+    #[test]
+    fn a_failure_is_told_in_its_place() {
+        struct Failing(Bytes, u64);
+        impl Read for Failing {
+            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+                let left = self.1.saturating_sub(self.0.position());
+                match usize::try_from(left).expect("a length") {
+                    0 => Err(io::Error::other("bad sector")),
+                    left => self.0.by_ref().take(left as u64).read(out),
+                }
+            }
+        }
+        let bytes = blocks();
+        let bad = bytes.len() as u64 / 2;
+        let alone = {
+            let mut scanner = BlockScanner::new(&bytes[..], Key::PLAIN, None);
+            let mut whole = 0;
+            while scanner.next().is_ok() && scanner.state().offset <= bad {
+                whole += 1;
+            }
+            whole
+        };
+        let file = Arc::<[u8]>::from(&bytes[..]);
+        let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two"));
+        let open = move |offset| {
+            let mut cursor = Cursor::new(Arc::clone(&file));
+            cursor.set_position(offset);
+            Failing(cursor, bad)
+        };
+        let len = bytes.len() as u64;
+        let mut segments = Segments::new(Box::new(open), Key::PLAIN, len, 9_000, pool);
+        let mut found = 0;
+        let failure = loop {
+            match segments.next() {
+                Ok(_) => found += 1,
+                Err(failure) => break failure,
+            }
+        };
+        assert_eq!(found, alone);
+        assert!(matches!(failure, ScanError::Read(error) if error.to_string() == "bad sector"));
+    }
+}
