@@ -24,7 +24,7 @@ use super::block_head::{
 };
 use super::file_table::PREALLOCATED;
 use super::obfuscation::Key;
-use super::window::{Fit, Found, SECOND_LOOK_MAX, ScanError, Spool, Window};
+use super::window::{Fit, Found, Resume, Scan, ScanError, Spool, State, Window};
 
 /// Zeros behind a block that are no mere part of other bytes.
 const ZEROS_MIN: usize = 8;
@@ -49,33 +49,6 @@ pub(super) struct BlockScanner<R> {
     claim_end: u64,
 }
 
-/// Where a scanner stands, and all that it knows of the bytes before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct State {
-    /// The bytes before.
-    pub(super) offset: u64,
-    pub(super) is_expected: bool,
-    pub(super) claim_end: u64,
-    /// How many bytes it may still look at again.
-    pub(super) second_look: usize,
-}
-
-impl State {
-    /// At the start of a file.
-    pub(super) const START: Self = Self { second_look: SECOND_LOOK_MAX, ..Self::behind_record(0) };
-
-    /// Behind a record, knowing no more than that, and not allowed to look at anything again.
-    pub(super) const fn behind_record(offset: u64) -> Self {
-        Self { offset, is_expected: true, claim_end: 0, second_look: 0 }
-    }
-
-    /// Whether all that is known is that a record ends here: the scanner goes on as one that was made for
-    /// this place.
-    pub(super) const fn is_behind_record(&self) -> bool {
-        (self.is_expected && self.claim_end <= self.offset) || self.claim_end == self.offset
-    }
-}
-
 impl<R: Read> BlockScanner<R> {
     /// A scanner of de-obfuscated bytes.
     pub(super) const fn new(reader: R, key: Key, spool: Option<Spool>) -> Self {
@@ -88,51 +61,6 @@ impl<R: Read> BlockScanner<R> {
         let State { offset, is_expected, claim_end, second_look } = at;
         let window = Window::from_offset(reader, offset, second_look);
         Self { window, zeros: key.0, is_expected, claim_end }
-    }
-
-    /// Where it stands.
-    pub(super) const fn state(&self) -> State {
-        State {
-            offset: self.window.offset(),
-            is_expected: self.is_expected,
-            claim_end: self.claim_end,
-            second_look: self.window.second_look(),
-        }
-    }
-
-    /// Whether it would have found something else if it could have looked at more bytes again.
-    pub(super) const fn wants_second_look(&self) -> bool {
-        self.window.wants_second_look()
-    }
-
-    /// The next stretch; the stretches of a file follow each other without a gap.
-    pub(super) fn next(&mut self) -> Result<Found, ScanError> {
-        self.window.fill(RECORD_LOOK);
-        let rest = self.window.rest();
-        if rest.is_empty() {
-            return self.window.end();
-        }
-        self.is_expected |= self.window.offset() == self.claim_end;
-        let mut why = JUNK;
-        if self.is_expected || is_record(rest) {
-            // Zeros on disk may read as a magic, if the key begins with one.
-            if is_cut_head(rest) && self.zeros_at(0) < rest.len() {
-                return self.window.torn();
-            }
-            match BlockHead::parse(rest) {
-                Some(head) if head.is_plausible() => return self.record(head),
-                Some(_) => why = "a record of a length that no block has",
-                None => {}
-            }
-        }
-        // Within a record, zeros are no room that a node reserved: the record says that they are its own.
-        if self.window.offset() >= self.claim_end {
-            let zeros = self.pass_zeros();
-            if zeros > 0 {
-                return Ok(Found::Junk { bytes: zeros, why: PREALLOCATED });
-            }
-        }
-        Ok(self.junk(why))
     }
 
     /// What stands behind a head. The block itself tells where it ends, as a length may lie.
@@ -342,6 +270,52 @@ impl<R: Read> BlockScanner<R> {
     }
 }
 
+impl<R: Read> Scan for BlockScanner<R> {
+    fn next(&mut self) -> Result<Found, ScanError> {
+        self.window.fill(RECORD_LOOK);
+        let rest = self.window.rest();
+        if rest.is_empty() {
+            return self.window.end();
+        }
+        self.is_expected |= self.window.offset() == self.claim_end;
+        let mut why = JUNK;
+        if self.is_expected || is_record(rest) {
+            // Zeros on disk may read as a magic, if the key begins with one.
+            if is_cut_head(rest) && self.zeros_at(0) < rest.len() {
+                return self.window.torn();
+            }
+            match BlockHead::parse(rest) {
+                Some(head) if head.is_plausible() => return self.record(head),
+                Some(_) => why = "a record of a length that no block has",
+                None => {}
+            }
+        }
+        // Within a record, zeros are no room that a node reserved: the record says that they are its own.
+        if self.window.offset() >= self.claim_end {
+            let zeros = self.pass_zeros();
+            if zeros > 0 {
+                return Ok(Found::Junk { bytes: zeros, why: PREALLOCATED });
+            }
+        }
+        Ok(self.junk(why))
+    }
+}
+
+impl<R: Read> Resume for BlockScanner<R> {
+    fn state(&self) -> State {
+        State {
+            offset: self.window.offset(),
+            is_expected: self.is_expected,
+            claim_end: self.claim_end,
+            second_look: self.window.second_look(),
+        }
+    }
+
+    fn wants_second_look(&self) -> bool {
+        self.window.wants_second_look()
+    }
+}
+
 /// Whether the bytes are a block, and its header means the transactions in it with their witnesses: then it
 /// has lost none.
 fn fits_header(bytes: &[u8], network: Network) -> bool {
@@ -370,9 +344,11 @@ impl<R: Read> RawBlockScanner<R> {
     pub(super) const fn new(reader: R, spool: Option<Spool>) -> Self {
         Self { window: Window::new(reader, spool) }
     }
+}
 
-    /// The next stretch: the block, and then whatever stands behind it.
-    pub(super) fn next(&mut self) -> Result<Found, ScanError> {
+impl<R: Read> Scan for RawBlockScanner<R> {
+    /// The block, and then whatever stands behind it.
+    fn next(&mut self) -> Result<Found, ScanError> {
         if self.window.offset() > 0 {
             let bytes = self.window.pass_over(u64::MAX);
             if bytes == 0 {

@@ -18,7 +18,11 @@ fn scan(bytes: &[u8], key: Key) -> Vec<Found> {
     let all = scan_alone(bytes, key);
     let cuts = [97, 1000, bytes.len() / 5 + 1, bytes.len() / 2 + 1];
     for segment_len in cuts.into_iter().filter(|len| bytes.len() / len < 100) {
-        assert_eq!(segments::tests::scan(bytes, key, segment_len).0, all, "every {segment_len}");
+        assert_eq!(
+            segments::tests::scan_blocks(bytes, key, segment_len).0,
+            all,
+            "every {segment_len}"
+        );
     }
     all
 }

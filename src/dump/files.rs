@@ -21,13 +21,6 @@ pub(super) struct OpenFile {
     pub(super) key: Key,
 }
 
-impl OpenFile {
-    /// The length of the file, if it was not compressed.
-    pub(super) fn plain_len(&self) -> Option<u64> {
-        self.plain.as_ref()?.metadata().ok().map(|metadata| metadata.len())
-    }
-}
-
 /// The files of the input in order.
 pub(super) struct Files {
     inputs: std::vec::IntoIter<Input>,

@@ -1,7 +1,5 @@
 //! The first reading of a ledger's dumps: heads, and the header of every block.
 
-use std::io::Read;
-
 use crate::error::{Error, Place};
 use crate::ledger::{DumpHead, HeadError, Params};
 
@@ -9,15 +7,15 @@ use super::bodies::Sources;
 use super::files::Files;
 use super::reader::{self, spool_into};
 use super::records::Scanner;
+use super::segments::Threads;
+use super::window::Scan;
 use super::{Batch, Bodies, FileTable, Inputs};
-
-type Reader = Box<dyn Read + Send>;
 
 /// Reads one dump after the other, a batch of headers at a time, in bounded memory. What cannot be read
 /// twice is copied into a temporary file that has no name.
 pub struct LedgerReader {
     files: Files,
-    current: Option<Scanner<Reader>>,
+    current: Option<Box<dyn Scan + Send>>,
     /// Where the bodies of each file can be read again.
     sources: Sources,
     params: Option<Params>,
@@ -25,6 +23,7 @@ pub struct LedgerReader {
     shown_by: Option<Place>,
     first_height: Option<u64>,
     batch_max: usize,
+    threads: Threads,
 }
 
 impl LedgerReader {
@@ -40,7 +39,15 @@ impl LedgerReader {
             shown_by: None,
             first_height: None,
             batch_max: batch.clamp(1, super::HeaderReader::BATCH_MAX),
+            threads: Threads::new(1),
         }
+    }
+
+    /// The same, but so many threads look for the blocks of large files; zero means one for each core. What
+    /// they find is the same.
+    #[must_use]
+    pub fn on_threads(self, threads: usize) -> Self {
+        Self { threads: Threads::new(threads), ..self }
     }
 
     /// Opens the first dump that can be opened. Gives the parameters, if any are known then.
@@ -120,7 +127,11 @@ impl LedgerReader {
         let entry = self.files.table.entries.last_mut().expect("a file is open");
         entry.bytes = len;
         self.sources.copy_begins_at(len);
-        self.current = Some(Scanner::new(file.reader, spool.map(spool_into)));
+        let (plain, progress) = (file.plain.as_ref(), &self.files.progress);
+        let segments = plain.and_then(|plain| self.threads.scan_ledger(plain, len, progress));
+        self.current = Some(
+            segments.unwrap_or_else(|| Box::new(Scanner::new(file.reader, spool.map(spool_into)))),
+        );
         Ok(true)
     }
 

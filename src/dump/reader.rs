@@ -2,9 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read};
-use std::sync::Arc;
-
-use rayon::ThreadPool;
 
 use crate::bitcoin::Network;
 use crate::error::Error;
@@ -15,9 +12,8 @@ use super::block_records::{BlockScanner, RawBlockScanner};
 use super::bodies::Sources;
 use super::files::{Files, OpenFile};
 use super::hex_lines::{HexLines, Line};
-use super::kind::PREFIX_LEN;
-use super::segments::FileSegments;
-use super::window::{Fit, Found, ScanError, Spool};
+use super::segments::Threads;
+use super::window::{Fit, Found, Scan, ScanError, Spool};
 use super::{Bodies, FileEntry, FileTable, Inputs, Kind, Torn};
 
 /// Headers as they stand in the input, each with its place.
@@ -78,18 +74,14 @@ pub struct HeaderReader {
     /// Where the bodies of each file can be read again, if they will be.
     sources: Option<Sources>,
     batch_max: usize,
-    threads: usize,
-    /// The threads, once there is something to do for them.
-    pool: Option<Arc<ThreadPool>>,
+    threads: Threads,
 }
 
 /// An open file by its framing.
 enum Source {
     Headers(Box<dyn Read + Send>),
     Hex(HexLines),
-    Records(BlockScanner<Box<dyn Read + Send>>),
-    Segments(FileSegments),
-    Block(RawBlockScanner<Box<dyn Read + Send>>),
+    Blocks(Box<dyn Scan + Send>),
 }
 
 impl HeaderReader {
@@ -105,8 +97,7 @@ impl HeaderReader {
             current: None,
             sources: None,
             batch_max: batch.clamp(1, Self::BATCH_MAX),
-            threads: 1,
-            pool: None,
+            threads: Threads::new(1),
         }
     }
 
@@ -114,7 +105,7 @@ impl HeaderReader {
     /// they find is the same.
     #[must_use]
     pub fn on_threads(self, threads: usize) -> Self {
-        Self { threads, ..self }
+        Self { threads: Threads::new(threads), ..self }
     }
 
     /// The same, but the bodies will be read as well: what cannot be read twice is copied into a temporary
@@ -143,9 +134,7 @@ impl HeaderReader {
             let more = match source {
                 Source::Headers(reader) => read_headers(reader, entry, &mut batch, self.batch_max),
                 Source::Hex(lines) => read_hex(lines, entry, &mut batch, self.batch_max),
-                Source::Records(scanner) => take(scanner.next(), entry, &mut batch)?,
-                Source::Segments(segments) => take(segments.next(), entry, &mut batch)?,
-                Source::Block(scanner) => take(scanner.next(), entry, &mut batch)?,
+                Source::Blocks(scanner) => take(scanner.next(), entry, &mut batch)?,
             };
             let ended = match more {
                 Ok(more) => !more,
@@ -185,34 +174,21 @@ impl HeaderReader {
         {
             spool = sources.note(&self.files.table, &file)?.map(spool_into);
         }
-        if let Some(len) = file.plain_len().filter(|_| file.kind == Kind::Blk)
-            && let Some(pool) = self.pool_for(len)
-            && let Some(plain) = file.plain
-        {
-            let progress = Arc::clone(&self.files.progress);
-            let file_len = (plain, len, PREFIX_LEN as u64);
-            return Ok(Source::Segments(FileSegments::of_file(file_len, file.key, pool, progress)));
-        }
         Ok(match file.kind {
             Kind::Hex => Source::Hex(HexLines::new(file.reader)),
-            Kind::Blk => Source::Records(BlockScanner::new(file.reader, file.key, spool)),
-            Kind::Block => Source::Block(RawBlockScanner::new(file.reader, spool)),
+            Kind::Blk => {
+                let (plain, progress) = (file.plain.as_ref(), &self.files.progress);
+                let segments =
+                    plain.and_then(|plain| self.threads.scan_blocks(plain, file.key, progress));
+                Source::Blocks(
+                    segments.unwrap_or_else(|| {
+                        Box::new(BlockScanner::new(file.reader, file.key, spool))
+                    }),
+                )
+            }
+            Kind::Block => Source::Blocks(Box::new(RawBlockScanner::new(file.reader, spool))),
             Kind::Headers | Kind::Ledger | Kind::Other => Source::Headers(file.reader),
         })
-    }
-
-    /// The threads for a file of this length, if it is worth it, and there are several.
-    fn pool_for(&mut self, len: u64) -> Option<Arc<ThreadPool>> {
-        if self.threads == 1 || len < FileSegments::LEN_MIN {
-            return None;
-        }
-        if self.pool.is_none() {
-            let name = |index| format!("scan-{index}");
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).thread_name(name);
-            // Without threads the work is done all the same.
-            self.pool = pool.build().ok().map(Arc::new);
-        }
-        self.pool.clone().filter(|pool| pool.current_num_threads() > 1)
     }
 }
 

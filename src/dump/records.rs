@@ -2,10 +2,12 @@
 
 use std::io::Read;
 
+use memchr::memmem;
+
 use crate::ledger::{RECORD_BLOCK_LEN_MAX, RecordHead};
 use crate::primitives::Header;
 
-use super::window::{Fit, Found, ScanError, Spool, Window};
+use super::window::{Fit, Found, Resume, Scan, ScanError, Spool, State, Window};
 
 /// Finds records in the bytes of a dump.
 pub(super) struct Scanner<R> {
@@ -17,30 +19,9 @@ impl<R: Read> Scanner<R> {
         Self { window: Window::new(reader, spool) }
     }
 
-    /// The next stretch; the stretches of a file follow each other without a gap.
-    pub(super) fn next(&mut self) -> Result<Found, ScanError> {
-        if !self.window.fill(RecordHead::LEN) {
-            return self.at_end();
-        }
-        let Some(head) = RecordHead::parse(self.window.rest()) else { return Ok(self.junk()) };
-        let record = RecordHead::LEN + head.len as usize;
-        if head.len > RECORD_BLOCK_LEN_MAX {
-            return self.pass_over(record as u64, "a block longer than any ledger allows");
-        }
-        if !self.window.fill(record) {
-            return self.torn();
-        }
-        let block = &self.window.rest()[RecordHead::LEN..record];
-        if !head.holds(block) {
-            return Ok(self.damaged(record));
-        }
-        let Some(header) = block.first_chunk::<{ Header::LEN }>() else {
-            return Ok(self.window.junk(record, "a record too short for a block"));
-        };
-        let header = Header::from_bytes(*header);
-        self.window.advance(record);
-        let (head, bytes) = (RecordHead::LEN as u64, record as u64);
-        Ok(Found::Block { header, head, bytes, network: None, fit: Fit::Exact })
+    /// A scanner that goes on where another stands, and `reader` as well.
+    pub(super) fn resume(reader: R, at: State) -> Self {
+        Self { window: Window::from_offset(reader, at.offset, at.second_look) }
     }
 
     /// A record whose block is not what was written. It may have lost bytes, so that the next record
@@ -118,9 +99,65 @@ impl<R: Read> Scanner<R> {
     }
 }
 
+impl<R: Read> Scan for Scanner<R> {
+    fn next(&mut self) -> Result<Found, ScanError> {
+        if !self.window.fill(RecordHead::LEN) {
+            return self.at_end();
+        }
+        let Some(head) = RecordHead::parse(self.window.rest()) else { return Ok(self.junk()) };
+        let record = RecordHead::LEN + head.len as usize;
+        if head.len > RECORD_BLOCK_LEN_MAX {
+            return self.pass_over(record as u64, "a block longer than any ledger allows");
+        }
+        if !self.window.fill(record) {
+            return self.torn();
+        }
+        let block = &self.window.rest()[RecordHead::LEN..record];
+        if !head.holds(block) {
+            return Ok(self.damaged(record));
+        }
+        let Some(header) = block.first_chunk::<{ Header::LEN }>() else {
+            return Ok(self.window.junk(record, "a record too short for a block"));
+        };
+        let header = Header::from_bytes(*header);
+        self.window.advance(record);
+        let (head, bytes) = (RecordHead::LEN as u64, record as u64);
+        Ok(Found::Block { header, head, bytes, network: None, fit: Fit::Exact })
+    }
+}
+
+impl<R: Read> Resume for Scanner<R> {
+    fn state(&self) -> State {
+        let second_look = self.window.second_look();
+        State { second_look, ..State::behind_record(self.window.offset()) }
+    }
+
+    fn wants_second_look(&self) -> bool {
+        self.window.wants_second_look()
+    }
+}
+
+/// The first place, among the first bytes of what is read, where the head of a record stands whose checksum
+/// holds.
+pub(super) fn seek_record(reader: impl Read, first: u64) -> Option<u64> {
+    let mut window = Window::new(reader, None);
+    while window.offset() < first && window.fill(RecordHead::LEN) {
+        let rest = window.rest();
+        let mut markers = memmem::find_iter(rest, &RecordHead::MARKER);
+        if let Some(at) = markers.find(|at| RecordHead::parse(&rest[*at..]).is_some()) {
+            return Some(window.offset() + at as u64).filter(|at| *at < first);
+        }
+        // A head at the last of these places is not there whole.
+        let done = rest.len() - (RecordHead::LEN - 1);
+        window.advance(done);
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump::segments;
     use crate::dump::window::SECOND_LOOK_MAX;
     use crate::ledger::put_record;
 
@@ -134,15 +171,17 @@ mod tests {
         record
     }
 
+    /// What is found by a single scanner, and by several threads, wherever the file is cut.
     fn found(bytes: &[u8]) -> Vec<Found> {
         let mut scanner = Scanner::new(bytes, None);
-        let mut all = Vec::new();
-        loop {
-            match scanner.next().expect("memory can be read") {
-                Found::End => return all,
-                found => all.push(found),
-            }
+        let next = || scanner.next().expect("memory can be read");
+        let all: Vec<_> =
+            std::iter::repeat_with(next).take_while(|found| *found != Found::End).collect();
+        let cuts = [97, 1000, bytes.len() / 5 + 1, bytes.len() / 2 + 1];
+        for len in cuts.into_iter().filter(|len| bytes.len() / len < 100) {
+            assert_eq!(segments::tests::scan_ledger(bytes, 0, len).0, all, "every {len}");
         }
+        all
     }
 
     fn block_found(fill: u8, len: usize) -> Found {

@@ -1,4 +1,4 @@
-//! The first reading of one large block file on several threads.
+//! The first reading of one large file on several threads.
 //!
 //! The file is cut into segments. In each of them a thread looks for the first record that needs no record before
 //! it to be believed, and goes on from there, up to the end of the segment. What it found is what a
@@ -19,9 +19,14 @@ use crate::bitcoin::Network;
 
 use super::Progress;
 use super::block_head;
-use super::block_records::{BlockScanner, State};
+use super::block_records::BlockScanner;
+use super::kind::PREFIX_LEN;
 use super::obfuscation::{Deobfuscated, Key};
-use super::window::{Found, ScanError};
+use super::records::{self, Scanner};
+use super::window::{Found, Resume, Scan, ScanError, State};
+
+/// The least bytes of a file that are worth it.
+const LEN_MIN: u64 = 2 * SEGMENT_LEN;
 
 /// The length of a segment: much longer than a block, as its thread begins in the middle of one.
 const SEGMENT_LEN: u64 = 8 << 20;
@@ -33,18 +38,81 @@ const FOUND_MAX: usize = 1 << 15;
 /// Segments that are scanned for each thread before what was found in them is taken.
 const SEGMENTS_PER_THREAD: usize = 2;
 
+/// How the records of a kind of file are found.
+pub(super) trait Framing: Sync {
+    /// What finds them.
+    type Scanner: Resume + Send;
+
+    /// A scanner that goes on from there.
+    fn scanner(&self, at: State) -> Self::Scanner;
+
+    /// The first place, among so many bytes from `begin` on, where a record begins that needs no record before it
+    /// to be believed.
+    fn seek(&self, begin: u64, len: u64) -> Option<u64>;
+}
+
 /// A file that can be read from any place on.
 type Open<R> = Box<dyn Fn(u64) -> R + Send + Sync>;
 
-/// Finds records in the bytes of a block file, as [`BlockScanner`] does.
-pub(super) struct Segments<R> {
-    source: Source<R>,
+/// Block files.
+pub(super) struct Blocks<R> {
+    open: Open<R>,
+    key: Key,
+    /// The network that the first record names, if the file begins with one: then the others mostly do.
+    network: Option<Network>,
+}
+
+impl<R: Read> Blocks<R> {
+    fn new(open: Open<R>, key: Key) -> Self {
+        let mut magic = [0; 4];
+        let read = open(0).read_exact(&mut magic);
+        let network = read.ok().and_then(|()| block_head::network_at(&magic));
+        Self { open, key, network }
+    }
+}
+
+impl<R: Read + Send> Framing for Blocks<R> {
+    type Scanner = BlockScanner<R>;
+
+    fn scanner(&self, at: State) -> BlockScanner<R> {
+        BlockScanner::resume((self.open)(at.offset), self.key, at)
+    }
+
+    fn seek(&self, begin: u64, len: u64) -> Option<u64> {
+        let found = block_head::seek_record((self.open)(begin), len, self.network);
+        found.map(|at| begin + at)
+    }
+}
+
+/// Dumps of a ledger.
+pub(super) struct Ledger<R> {
+    open: Open<R>,
+}
+
+impl<R: Read + Send> Framing for Ledger<R> {
+    type Scanner = Scanner<R>;
+
+    fn scanner(&self, at: State) -> Scanner<R> {
+        Scanner::resume((self.open)(at.offset), at)
+    }
+
+    fn seek(&self, begin: u64, len: u64) -> Option<u64> {
+        records::seek_record((self.open)(begin), len).map(|at| begin + at)
+    }
+}
+
+/// Finds the records of a file.
+pub(super) struct Segments<F: Framing> {
+    framing: F,
     pool: Arc<ThreadPool>,
     progress: Arc<Progress>,
     /// Bytes that were counted as read.
     counted: u64,
     /// The file's length when it was opened. What was written since is found all the same.
     len: u64,
+    segment_len: u64,
+    /// Where the first record stands.
+    start: u64,
     /// Where the first segment begins that no thread has looked at.
     next: u64,
     /// Segments that were looked at, in order.
@@ -54,18 +122,9 @@ pub(super) struct Segments<R> {
     /// What stands behind that.
     at: State,
     /// The scanner that stands there, if there is one.
-    scanner: Option<BlockScanner<R>>,
+    scanner: Option<F::Scanner>,
     /// Whether that is the end of the file.
     has_ended: bool,
-}
-
-/// What every thread knows of the file.
-struct Source<R> {
-    open: Open<R>,
-    key: Key,
-    /// The network that the first record names, if the file begins with one: then the others mostly do.
-    network: Option<Network>,
-    segment_len: u64,
 }
 
 /// What a thread found.
@@ -79,53 +138,129 @@ struct Segment {
     is_last: bool,
 }
 
-/// Finds records in a block file.
-pub(super) type FileSegments = Segments<Deobfuscated<FileFrom>>;
+/// Threads that scan, once there is something to do for them.
+pub(super) struct Threads {
+    count: usize,
+    pool: Option<Arc<ThreadPool>>,
+}
 
-impl FileSegments {
-    /// The least bytes of a file that are worth it.
-    pub(super) const LEN_MIN: u64 = 2 * SEGMENT_LEN;
+impl Threads {
+    /// So many; zero means one for each core.
+    pub(super) const fn new(count: usize) -> Self {
+        Self { count, pool: None }
+    }
 
-    /// Scans a file of `len` bytes that is not compressed, and of which the first `counted` bytes were counted
-    /// as read.
-    pub(super) fn of_file(
-        (file, len, counted): (File, u64, u64),
+    /// Finds the blocks of a file whose bytes were XORed with `key`, if there are threads for that and it is
+    /// worth it. `file` was not compressed.
+    pub(super) fn scan_blocks(
+        &mut self,
+        file: &File,
         key: Key,
-        pool: Arc<ThreadPool>,
-        progress: Arc<Progress>,
-    ) -> Self {
-        let file = Arc::new(file);
+        progress: &Arc<Progress>,
+    ) -> Option<Box<dyn Scan + Send>> {
+        let (len, pool) = self.for_file(file)?;
+        let file = Arc::new(file.try_clone().ok()?);
         let open = move |offset| {
             let file = FileFrom { file: Arc::clone(&file), offset };
             Deobfuscated::from_offset(file, key, offset)
         };
-        let segments = Self::new(Box::new(open), key, len, SEGMENT_LEN, pool);
-        Self { progress, counted, ..segments }
+        let framing = Blocks::new(Box::new(open), key);
+        let progress = Arc::clone(progress);
+        let segments = Segments::new(framing, 0, len, SEGMENT_LEN, pool);
+        Some(Box::new(Segments { progress, counted: PREFIX_LEN as u64, ..segments }))
+    }
+
+    /// The same for a ledger's dump, whose first record stands at `start`.
+    pub(super) fn scan_ledger(
+        &mut self,
+        file: &File,
+        start: u64,
+        progress: &Arc<Progress>,
+    ) -> Option<Box<dyn Scan + Send>> {
+        let (len, pool) = self.for_file(file)?;
+        let file = Arc::new(file.try_clone().ok()?);
+        let open = move |offset| FileFrom { file: Arc::clone(&file), offset };
+        let framing = Ledger { open: Box::new(open) };
+        let progress = Arc::clone(progress);
+        let segments = Segments::new(framing, start, len, SEGMENT_LEN, pool);
+        let counted = start.max(PREFIX_LEN as u64);
+        Some(Box::new(Segments { progress, counted, ..segments }))
+    }
+
+    /// The length of a file, and the threads for it.
+    fn for_file(&mut self, file: &File) -> Option<(u64, Arc<ThreadPool>)> {
+        let len = file.metadata().ok()?.len();
+        if self.count == 1 || len < LEN_MIN {
+            return None;
+        }
+        if self.pool.is_none() {
+            let name = |index| format!("scan-{index}");
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(self.count).thread_name(name);
+            self.pool = Some(Arc::new(pool.build().ok()?));
+        }
+        let pool = self.pool.clone().filter(|pool| pool.current_num_threads() > 1);
+        pool.map(|pool| (len, pool))
     }
 }
 
-impl<R: Read + Send> Segments<R> {
-    fn new(open: Open<R>, key: Key, len: u64, segment_len: u64, pool: Arc<ThreadPool>) -> Self {
-        let mut magic = [0; 4];
-        let read = open(0).read_exact(&mut magic);
-        let network = read.ok().and_then(|()| block_head::network_at(&magic));
+impl<F: Framing> Segments<F> {
+    fn new(framing: F, start: u64, len: u64, segment_len: u64, pool: Arc<ThreadPool>) -> Self {
         Self {
-            source: Source { open, key, network, segment_len },
+            framing,
             pool,
             progress: Arc::default(),
-            counted: 0,
+            counted: start,
             len,
-            next: 0,
+            segment_len,
+            start,
+            next: start,
             ahead: VecDeque::new(),
             found: VecDeque::new(),
-            at: State::START,
+            at: State::start(start),
             scanner: None,
             has_ended: false,
         }
     }
 
-    /// The next stretch; the stretches of a file follow each other without a gap.
-    pub(super) fn next(&mut self) -> Result<Found, ScanError> {
+    /// Takes what the next segment holds.
+    fn take_segment(&mut self) {
+        let Some(Segment { found, end, is_last, .. }) = self.ahead.pop_front() else { return };
+        self.found = found.into();
+        // No segment has used any of it.
+        self.go_to(State { second_look: self.at.second_look, ..end });
+        (self.scanner, self.has_ended) = (None, is_last);
+    }
+
+    fn find_alone(&mut self) -> Result<Found, ScanError> {
+        let (framing, at) = (&self.framing, self.at);
+        let scanner = self.scanner.get_or_insert_with(|| framing.scanner(at));
+        let found = scanner.next();
+        let at = scanner.state();
+        self.go_to(at);
+        found
+    }
+
+    fn go_to(&mut self, at: State) {
+        let more = at.offset.saturating_sub(self.counted);
+        self.progress.bytes.fetch_add(more, Relaxed);
+        self.counted += more;
+        self.at = at;
+    }
+
+    /// Has the threads look at the next segments.
+    fn scan_ahead(&mut self) {
+        let count = SEGMENTS_PER_THREAD * self.pool.current_num_threads();
+        let begins = (0..count as u64).map(|segment| self.at.offset + segment * self.segment_len);
+        let begins: Vec<_> = begins.take_while(|begin| *begin < self.len).collect();
+        self.next = begins.last().map_or(u64::MAX, |last| last + self.segment_len);
+        let (framing, start, len) = (&self.framing, self.start, self.segment_len);
+        let segments = begins.par_iter().filter_map(|begin| scan(framing, *begin, len, start));
+        self.ahead.extend(self.pool.install(|| segments.collect::<Vec<_>>()));
+    }
+}
+
+impl<F: Framing> Scan for Segments<F> {
+    fn next(&mut self) -> Result<Found, ScanError> {
         loop {
             if let Some(found) = self.found.pop_front() {
                 return Ok(found);
@@ -145,76 +280,26 @@ impl<R: Read + Send> Segments<R> {
             }
         }
     }
-
-    /// Takes what the next segment holds.
-    fn take_segment(&mut self) {
-        let Some(Segment { found, end, is_last, .. }) = self.ahead.pop_front() else { return };
-        self.found = found.into();
-        // No segment has used any of it.
-        self.go_to(State { second_look: self.at.second_look, ..end });
-        (self.scanner, self.has_ended) = (None, is_last);
-    }
-
-    fn find_alone(&mut self) -> Result<Found, ScanError> {
-        let (source, at) = (&self.source, self.at);
-        let scanner = self.scanner.get_or_insert_with(|| source.scanner(at));
-        let found = scanner.next();
-        let at = scanner.state();
-        self.go_to(at);
-        found
-    }
-
-    fn go_to(&mut self, at: State) {
-        let more = at.offset.saturating_sub(self.counted);
-        self.progress.bytes.fetch_add(more, Relaxed);
-        self.counted += more;
-        self.at = at;
-    }
-
-    /// Has the threads look at the next segments.
-    fn scan_ahead(&mut self) {
-        let segment_len = self.source.segment_len;
-        let count = SEGMENTS_PER_THREAD * self.pool.current_num_threads();
-        let begins = (0..count as u64).map(|segment| self.at.offset + segment * segment_len);
-        let begins: Vec<_> = begins.take_while(|begin| *begin < self.len).collect();
-        self.next = begins.last().map_or(u64::MAX, |last| last + segment_len);
-        let source = &self.source;
-        let segments = begins.par_iter().filter_map(|begin| source.scan(*begin));
-        self.ahead.extend(self.pool.install(|| segments.collect::<Vec<_>>()));
-    }
 }
 
-impl<R: Read> Source<R> {
-    /// A scanner that goes on from there.
-    fn scanner(&self, at: State) -> BlockScanner<R> {
-        BlockScanner::resume((self.open)(at.offset), self.key, at)
-    }
-
-    /// What there is in a segment, unless that depends on what stands before it, or cannot be read.
-    fn scan(&self, begin: u64) -> Option<Segment> {
-        let first = match begin {
-            0 => 0,
-            _ => {
-                let reader = (self.open)(begin);
-                begin + block_head::seek_record(reader, self.segment_len, self.network)?
-            }
-        };
-        let mut scanner = self.scanner(State::behind_record(first));
-        let (mut found, mut is_last) = (Vec::new(), false);
-        let end = begin + self.segment_len;
-        while found.len() < FOUND_MAX && scanner.state().offset < end && !is_last {
-            let more = scanner.next().ok()?;
-            // How many are left depends on what was found before.
-            if scanner.wants_second_look() {
-                return None;
-            }
-            match more {
-                Found::End => is_last = true,
-                more => found.push(more),
-            }
+/// What there is in a segment, unless that depends on what stands before it, or cannot be read. The first record
+/// of the file stands at `start`.
+fn scan(framing: &impl Framing, begin: u64, len: u64, start: u64) -> Option<Segment> {
+    let first = if begin == start { start } else { framing.seek(begin, len)? };
+    let mut scanner = framing.scanner(State::behind_record(first));
+    let (mut found, mut is_last) = (Vec::new(), false);
+    while found.len() < FOUND_MAX && scanner.state().offset < begin + len && !is_last {
+        let more = scanner.next().ok()?;
+        // How many are left depends on what was found before.
+        if scanner.wants_second_look() {
+            return None;
         }
-        Some(Segment { first, found, end: scanner.state(), is_last })
+        match more {
+            Found::End => is_last = true,
+            more => found.push(more),
+        }
     }
+    Some(Segment { first, found, end: scanner.state(), is_last })
 }
 
 /// Reads a file from a place on, wherever its own cursor stands.
@@ -239,14 +324,12 @@ pub(super) mod tests {
 
     use super::*;
     use crate::dump::test_blocks::{block, record, record_of};
+    use crate::ledger::put_record;
 
     type Bytes = Cursor<Arc<[u8]>>;
 
-    /// All that is found on three threads, and how often the file was opened for that.
-    pub(in crate::dump) fn scan(bytes: &[u8], key: Key, segment_len: usize) -> (Vec<Found>, usize) {
-        static POOL: OnceLock<Arc<ThreadPool>> = OnceLock::new();
-        let pool = || rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
-        let pool = POOL.get_or_init(|| Arc::new(pool()));
+    /// A file in memory, and how often it was opened.
+    fn file(bytes: &[u8]) -> (Open<Bytes>, Arc<AtomicUsize>) {
         let (file, opened) = (Arc::<[u8]>::from(bytes), Arc::new(AtomicUsize::new(0)));
         let counter = Arc::clone(&opened);
         let open = move |offset| -> Bytes {
@@ -255,14 +338,45 @@ pub(super) mod tests {
             cursor.set_position(offset);
             cursor
         };
-        let len = bytes.len() as u64;
-        let segments =
-            Segments::new(Box::new(open), key, len, segment_len as u64, Arc::clone(pool));
-        let found = all(segments, len);
+        (Box::new(open), opened)
+    }
+
+    fn three_threads() -> Arc<ThreadPool> {
+        static POOL: OnceLock<Arc<ThreadPool>> = OnceLock::new();
+        let pool = || rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
+        Arc::clone(POOL.get_or_init(|| Arc::new(pool())))
+    }
+
+    /// All that is found in a block file on three threads, and how often it was opened for that.
+    pub(in crate::dump) fn scan_blocks(bytes: &[u8], key: Key, len: usize) -> (Vec<Found>, usize) {
+        let (open, opened) = file(bytes);
+        let found = scan_on_threads(Blocks::new(open, key), 0, bytes.len(), len);
         (found, opened.load(Relaxed))
     }
 
-    fn all<R: Read + Send>(mut segments: Segments<R>, len: u64) -> Vec<Found> {
+    /// The same in a ledger's dump whose first record stands at `start`.
+    pub(in crate::dump) fn scan_ledger(
+        bytes: &[u8],
+        start: usize,
+        len: usize,
+    ) -> (Vec<Found>, usize) {
+        let (open, opened) = file(bytes);
+        let found = scan_on_threads(Ledger { open }, start, bytes.len(), len);
+        (found, opened.load(Relaxed))
+    }
+
+    fn scan_on_threads(
+        framing: impl Framing,
+        start: usize,
+        file_len: usize,
+        len: usize,
+    ) -> Vec<Found> {
+        let (start, file_len) = (start as u64, file_len as u64);
+        let segments = Segments::new(framing, start, file_len, len as u64, three_threads());
+        all(segments, file_len - start)
+    }
+
+    fn all(mut segments: Segments<impl Framing>, len: u64) -> Vec<Found> {
         let mut all = Vec::new();
         loop {
             match segments.next().expect("memory can be read") {
@@ -285,11 +399,29 @@ pub(super) mod tests {
     fn whoever_stands_at_a_segment_takes_what_was_found_there() {
         let bytes = blocks();
         for segment_len in [5_000, 20_000, 70_000] {
-            let (found, opened) = scan(&bytes, Key::PLAIN, segment_len);
+            let (found, opened) = scan_blocks(&bytes, Key::PLAIN, segment_len);
             assert_eq!(found.len(), 400);
             // Once for the network, and for each segment to look for a record, but for the first, and to go on
             // from there; and nobody alone.
             assert_eq!(opened, 2 * bytes.len().div_ceil(segment_len), "{segment_len}");
+        }
+    }
+
+    #[test]
+    fn the_records_of_a_ledger_begin_behind_its_head() {
+        let record = |number: usize| {
+            let mut record = Vec::new();
+            put_record(&mut record, &vec![7; 80 + (number * 37) % 500]);
+            record
+        };
+        let head = vec![0; 3000];
+        let bytes = [head.clone(), (0..400).flat_map(record).collect()].concat();
+        for segment_len in [5_000, 20_000, 70_000] {
+            let (found, opened) = scan_ledger(&bytes, head.len(), segment_len);
+            assert_eq!(found.len(), 400);
+            assert!(found.iter().all(|found| matches!(found, Found::Block { .. })));
+            let segments = (bytes.len() - head.len()).div_ceil(segment_len);
+            assert_eq!(opened, 2 * segments - 1, "{segment_len}");
         }
     }
 
@@ -301,7 +433,7 @@ pub(super) mod tests {
         around[200..][..inner.len()].copy_from_slice(&inner);
         let bytes = [blocks(), record(&around), blocks()].concat();
         for segment_len in [1_000, 3_000, 9_000] {
-            let (found, _) = scan(&bytes, Key::PLAIN, segment_len);
+            let (found, _) = scan_blocks(&bytes, Key::PLAIN, segment_len);
             assert_eq!(found.len(), 400 + 1 + 400, "{segment_len}");
         }
     }
@@ -318,7 +450,7 @@ pub(super) mod tests {
         let alone = BlockScanner::new(&bytes[..], Key::PLAIN, None);
         let alone = scan_alone(alone);
         for segment_len in [2_000, 30_000] {
-            assert_eq!(scan(&bytes, Key::PLAIN, segment_len).0, alone, "{segment_len}");
+            assert_eq!(scan_blocks(&bytes, Key::PLAIN, segment_len).0, alone, "{segment_len}");
         }
     }
 
@@ -358,7 +490,8 @@ pub(super) mod tests {
             Failing(cursor, bad)
         };
         let len = bytes.len() as u64;
-        let mut segments = Segments::new(Box::new(open), Key::PLAIN, len, 9_000, pool);
+        let framing = Blocks::new(Box::new(open), Key::PLAIN);
+        let mut segments = Segments::new(framing, 0, len, 9_000, pool);
         let mut found = 0;
         let failure = loop {
             match segments.next() {

@@ -58,6 +58,52 @@ pub(super) enum Found {
     End,
 }
 
+/// Finds what a file holds.
+pub(super) trait Scan {
+    /// The next stretch; the stretches of a file follow each other without a gap.
+    fn next(&mut self) -> Result<Found, ScanError>;
+}
+
+/// A scanner from which another can go on.
+pub(super) trait Resume: Scan {
+    /// Where it stands.
+    fn state(&self) -> State;
+
+    /// Whether it would have found something else if it could have looked at more bytes again.
+    fn wants_second_look(&self) -> bool;
+}
+
+/// Where a scanner stands, and all that it knows of the bytes before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    /// The bytes before.
+    pub(super) offset: u64,
+    /// Whether a record is believed here whatever its header says.
+    pub(super) is_expected: bool,
+    /// Where the record of the last block says that it ends.
+    pub(super) claim_end: u64,
+    /// How many bytes may still be looked at again.
+    pub(super) second_look: usize,
+}
+
+impl State {
+    /// Where the records of a file begin.
+    pub(super) const fn start(offset: u64) -> Self {
+        Self { second_look: SECOND_LOOK_MAX, ..Self::behind_record(offset) }
+    }
+
+    /// Behind a record, knowing no more than that, and not allowed to look at anything again.
+    pub(super) const fn behind_record(offset: u64) -> Self {
+        Self { offset, is_expected: true, claim_end: 0, second_look: 0 }
+    }
+
+    /// Whether all that is known is that a record ends here: a scanner goes on as one that was made for this
+    /// place.
+    pub(super) const fn is_behind_record(&self) -> bool {
+        (self.is_expected && self.claim_end <= self.offset) || self.claim_end == self.offset
+    }
+}
+
 /// Why there is nothing more to find.
 #[derive(Debug)]
 pub(super) enum ScanError {

@@ -90,7 +90,9 @@ pub fn validate_ledger(
     append_to: Option<AppendLedger<'_>>,
 ) -> Result<Validation, Error> {
     let mut busy = Busy::default();
-    let mut reader = LedgerReader::new(inputs, options.params.clone(), options.batch);
+    let scan_threads = if options.overlap { options.threads } else { 1 };
+    let reader = LedgerReader::new(inputs, options.params.clone(), options.batch);
+    let mut reader = reader.on_threads(scan_threads);
     let Some(params) = reader.open_first()?.cloned() else {
         let (files, error, _) = reader.finish();
         return Ok(Validation { error, ..Validation::nothing(Family::Ledger, files, busy) });

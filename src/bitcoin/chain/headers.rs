@@ -120,12 +120,20 @@ struct Fields {
     nonce: u32,
 }
 
-fn encode_run(parent_time: u32, headers: &[Header]) -> Vec<u8> {
-    let mut out = Vec::new();
+fn encode_run<'h>(
+    parent_time: u32,
+    headers: impl ExactSizeIterator<Item = &'h Header> + Clone,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity((headers.len() + 1) * (HEADER_LEN_MIN + 2));
     put_varint(&mut out, headers.len() as u64);
-    for run in headers.chunk_by(|a, b| a.version() == b.version()) {
-        put_varint(&mut out, run.len() as u64);
-        out.extend_from_slice(&run[0].version().to_le_bytes());
+    let mut versions = headers.clone().map(Header::version).peekable();
+    while let Some(version) = versions.next() {
+        let mut len = 1;
+        while versions.next_if_eq(&version).is_some() {
+            len += 1;
+        }
+        put_varint(&mut out, len);
+        out.extend_from_slice(&version.to_le_bytes());
     }
     let mut before = i64::from(parent_time);
     for header in headers {
@@ -310,15 +318,15 @@ impl HeaderStore {
         headers: &[(u32, Header)],
         tip: Ancestor<'_>,
     ) -> Result<(), ChainFileError> {
-        assert!(!headers.is_empty(), "a run of headers holds at least one");
-        let (numbers, headers): (Vec<_>, Vec<_>) = headers.iter().copied().unzip();
-        let offset = self.branch.file_mut().append_headers(&encode_run(tip.time(), &headers))?;
-        let run = self.runs.add(offset, tip.height() + 1);
+        let [.., (last, header)] = headers else { panic!("a run of headers holds at least one") };
         // Each header names the id of the one before it, which need not be computed again.
-        let ids = headers[1..].iter().map(Header::parent).chain(headers.last().map(Header::id));
-        for (number, id) in numbers.into_iter().zip(ids) {
-            self.runs.set(number, run);
-            self.branch.extended(number, &id);
+        let ids = headers[1..].iter().map(|(_, header)| header.parent());
+        let ids: Vec<_> = ids.chain([header.id()]).collect();
+        let run = || encode_run(tip.time(), headers.iter().map(|(_, header)| header));
+        let offset = self.branch.append_headers(*last, &ids, run)?;
+        let run = self.runs.add(offset, tip.height() + 1);
+        for (number, _) in headers {
+            self.runs.set(*number, run);
         }
         Ok(())
     }
@@ -357,7 +365,7 @@ mod tests {
     fn runs_come_back() {
         for versions in [&[1][..], &[1, 1, 2, 2, 2, 1], &[i32::MIN, -1, 0, i32::MAX]] {
             let headers = headers(versions);
-            let payload = encode_run(999_000, &headers);
+            let payload = encode_run(999_000, headers.iter());
             let fields = decode_run(&payload).expect("a run");
             let mut time = 999_000;
             for (fields, header) in fields.iter().zip(&headers) {
@@ -377,7 +385,7 @@ mod tests {
 
     #[test]
     fn runs_have_one_encoding() {
-        let good = encode_run(0, &headers(&[1, 1]));
+        let good = encode_run(0, headers(&[1, 1]).iter());
         assert_eq!(good[..6], [2, 2, 1, 0, 0, 0]);
         let with_versions = |versions: &[u8]| [&good[..1], versions, &good[6..]].concat();
         assert!(decode_run(&with_versions(&[2, 1, 0, 0, 0])).is_ok());

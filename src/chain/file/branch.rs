@@ -1,12 +1,17 @@
 //! A chain file together with the best branch that it holds.
 
 use std::io;
+use std::panic::resume_unwind;
+use std::thread::{self, Builder};
 
 use crate::chain::Ancestor;
 use crate::primitives::Hash256;
 
 use super::id_tree::IdTree;
 use super::{AnyStorage, ChainFile, ChainFileError, TipRecord};
+
+/// How many ids are worth a thread that hashes them.
+const HASHED_BESIDE_MIN: usize = 1 << 10;
 
 /// A chain file that knows its tip in a tree of headers.
 pub(crate) struct BranchFile {
@@ -15,6 +20,8 @@ pub(crate) struct BranchFile {
     tip: u32,
     /// The tree over the ids of the best branch, unless blocks were taken back since.
     ids: Option<IdTree>,
+    /// Whether the file is written by a thread of its own.
+    is_behind: bool,
 }
 
 impl BranchFile {
@@ -25,7 +32,7 @@ impl BranchFile {
         number: u32,
         tip: Ancestor<'_>,
     ) -> Result<Self, ChainFileError> {
-        let mut branch = Self { file, tip: number, ids: None };
+        let mut branch = Self { file, tip: number, ids: None, is_behind: false };
         let found = branch.tip_record(tip);
         let commit = *branch.file.commit_record();
         if branch.file.opening().kept == 0 && found != commit.tip {
@@ -43,7 +50,7 @@ impl BranchFile {
 
     /// The same, written by a thread of its own: see [`ChainFile::write_behind`].
     pub(crate) fn write_behind(self) -> io::Result<Self> {
-        Ok(Self { file: self.file.write_behind()?, ..self })
+        Ok(Self { file: self.file.write_behind()?, is_behind: true, ..self })
     }
 
     /// The file.
@@ -67,6 +74,40 @@ impl BranchFile {
         if let Some(ids) = &mut self.ids {
             ids.push(*id);
         }
+    }
+
+    /// Appends a run of headers that have these ids, and of which the last is the tip then, as `number`. Gives
+    /// the offset of the frame.
+    pub(crate) fn append_headers(
+        &mut self,
+        number: u32,
+        ids: &[Hash256],
+        encode: impl FnOnce() -> Vec<u8>,
+    ) -> Result<u64, ChainFileError> {
+        let Self { file, ids: tree, .. } = self;
+        let hash = |tree: &mut Option<IdTree>| {
+            if let Some(tree) = tree {
+                ids.iter().for_each(|id| tree.push(*id));
+            }
+        };
+        let offset = if self.is_behind && ids.len() >= HASHED_BESIDE_MIN {
+            // Frames and ids take about as long to hash.
+            thread::scope(|scope| {
+                let hashing = Builder::new().spawn_scoped(scope, || hash(tree));
+                let offset = file.append_headers(&encode());
+                match hashing.map(thread::ScopedJoinHandle::join) {
+                    Ok(Ok(())) => offset,
+                    Ok(Err(panic)) => resume_unwind(panic),
+                    Err(refused) => offset.and(Err(refused.into())),
+                }
+            })
+        } else {
+            let offset = file.append_headers(&encode());
+            hash(tree);
+            offset
+        };
+        self.tip = number;
+        offset
     }
 
     /// Takes blocks back; `tip` is the block that is the tip then.
