@@ -38,9 +38,18 @@ impl Dump {
         forced: Option<Kind>,
         batch: usize,
     ) -> Result<Self, Error> {
+        Self::read_on(1, paths, forced, batch)
+    }
+
+    fn read_on(
+        threads: usize,
+        paths: &[impl AsRef<Path>],
+        forced: Option<Kind>,
+        batch: usize,
+    ) -> Result<Self, Error> {
         let paths: Vec<_> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
         let inputs = Inputs::open(&paths, forced, Arc::default())?;
-        let mut reader = HeaderReader::with_bodies(inputs, batch);
+        let mut reader = HeaderReader::with_bodies(inputs, batch).on_threads(threads);
         let (mut headers, mut positions, mut networks) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(batch) = reader.next_batch()? {
             networks
@@ -625,6 +634,50 @@ fn batches_of_any_size_give_the_same() {
         assert!(
             (0..307).step_by(every).all(|at| some.networks.iter().any(|(each, _)| *each == at))
         );
+    }
+}
+
+/// Large files are scanned by several threads, which find what one finds.
+#[test]
+fn threads_find_what_one_thread_finds() {
+    let main = ["mainnet_831328-831331.blk.dat", "mainnet_0-4312.blk.dat"]
+        .map(|name| read_data(&format!("bitcoin-blocks/{name}")));
+    let [Some(modern), Some(early)] = main else { return };
+    let blocks = blocks_of(&modern);
+    // A record that says more is its own, one that lost its end, junk, and room that a node reserved.
+    let mut longer = modern[..8 + blocks[0].len()].to_vec();
+    longer[4..8].copy_from_slice(&(blocks[0].len() as u32 + 1000).to_le_bytes());
+    longer.extend([7; 1000]);
+    let lost = &modern[..blocks[0].len() - 5000];
+    let reserved = vec![0; 9 << 20];
+    let mut bytes = Vec::new();
+    let mut hole = 0..0;
+    for part in 0..3 {
+        let junk = vec![0xf9; 100_000 * part];
+        for piece in [&early[..], &modern, &junk, &longer, &early, lost, &modern] {
+            bytes.extend_from_slice(piece);
+        }
+        if part == 1 {
+            hole = bytes.len()..bytes.len() + reserved.len();
+            bytes.extend_from_slice(&reserved);
+        }
+    }
+    let folder = Folder::new();
+    folder.file("obfuscated/xor.dat", KEY);
+    let mut hidden = obfuscated(&bytes, KEY);
+    assert!(hidden[hole.clone()].iter().any(|byte| *byte != 0));
+    hidden[hole].fill(0);
+    for path in [folder.file("blk", &bytes), folder.file("obfuscated/blk", hidden)] {
+        let one = Dump::try_read(&[&path], None, 1000).expect("inputs");
+        assert_eq!(one.headers.len(), 3 * (2 * 4313 + 2 * 4 + 1));
+        for threads in [0, 2, 5] {
+            let several = Dump::read_on(threads, &[&path], None, 1000).expect("inputs");
+            assert!(several.headers == one.headers && several.positions == one.positions);
+            assert_eq!(several.networks, one.networks);
+            assert_eq!(several.skipped(), one.skipped());
+            assert_eq!(several.files.entries()[0].torn, one.files.entries()[0].torn);
+            assert!(several.blocks() == one.blocks());
+        }
     }
 }
 

@@ -339,6 +339,38 @@ fn a_rejection_names_the_place_and_the_evidence() {
 
 // --- the ways in ---
 
+/// Large dumps are scanned by several threads, which find what one finds.
+#[test]
+fn threads_find_what_one_thread_finds() {
+    let ledger = Ledger::new();
+    let chain = ledger.extend(&ledger.genesis(), 400, 0);
+    let records: Vec<u8> = chain.iter().flat_map(Block::record).collect();
+    let mut damaged = records.clone();
+    damaged[records.len() / 2] ^= 1;
+    let mut dump = ledger.head(0);
+    let mut parts = 0;
+    while dump.len() < 40 << 20 {
+        dump.extend_from_slice(&records);
+        dump.extend_from_slice(&damaged);
+        dump.extend(vec![0xf5; 3000]);
+        dump.extend_from_slice(&records[..records.len() - 50]);
+        parts += 1;
+    }
+    let one = try_dump(&dump, &Way::PLAIN).expect("a dump");
+    let outcome = one.outcome.as_ref().expect("a ledger");
+    assert_eq!(outcome.tip.height, 400);
+    assert_eq!(outcome.blocks.seen, parts * (3 * 400 - 2));
+    for threads in [0, 2, 5] {
+        let way = Way { threads, overlap: true, ..Way::PLAIN };
+        let several = try_dump(&dump, &way).expect("a dump");
+        assert_eq!(format!("{:?}", several.outcome), format!("{:?}", one.outcome));
+        let [of_several, of_one] = [&several, &one].map(|judged| &judged.files.entries()[0]);
+        assert_eq!(of_several.skipped, of_one.skipped);
+        assert_eq!(of_several.torn, of_one.torn);
+        assert_eq!((of_several.blocks, of_several.bytes), (of_one.blocks, of_one.bytes));
+    }
+}
+
 /// Runs `validate` with bytes on its standard input.
 fn validate_piped(bytes: &[u8]) -> (Value, i32) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_blockmill"))

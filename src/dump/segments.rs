@@ -1,16 +1,19 @@
 //! The first reading of one large file on several threads.
 //!
 //! The file is cut into segments. In each of them a thread looks for the first record that needs no record before
-//! it to be believed, and goes on from there, up to the end of the segment. What it found is what a
-//! single scanner finds, if that comes to the same place and knows no more of the bytes before than that a record
-//! ends there; nearly always it does. Where it does not, it goes on by itself until it comes to the begin of
-//! another segment. So what is found never depends on how a file is cut.
+//! it to be believed, and goes on from there, up to the end of the segment. What it found is what a single scanner
+//! finds, if that comes to the same place and knows no more of the bytes before than that a record ends there.
+//! Nearly always it does. Where it does not, it goes on by itself until it comes to where a thread began in another
+//! segment. So what is found never depends on how a file is cut.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZero;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -31,12 +34,15 @@ const LEN_MIN: u64 = 2 * SEGMENT_LEN;
 /// The length of a segment: much longer than a block, as its thread begins in the middle of one.
 const SEGMENT_LEN: u64 = 8 << 20;
 
-/// The most that is found in a segment: as many as there are blocks of the first years. Who finds more
-/// goes on by itself.
-const FOUND_MAX: usize = 1 << 15;
-
 /// Segments that are scanned for each thread before what was found in them is taken.
 const SEGMENTS_PER_THREAD: usize = 2;
+
+/// The most threads: each holds a block, and a few are faster than any disk.
+const THREADS_MAX: usize = 8;
+
+/// The most that is found in all segments that are scanned at a time, a hundred bytes each. Segments that hold
+/// more than their share, tiny blocks, are scanned to their ends one after the other.
+const FOUND_MAX: usize = 1 << 18;
 
 /// How the records of a kind of file are found.
 pub(super) trait Framing: Sync {
@@ -111,6 +117,8 @@ pub(super) struct Segments<F: Framing> {
     /// The file's length when it was opened. What was written since is found all the same.
     len: u64,
     segment_len: u64,
+    /// The most that is found ahead.
+    found_max: usize,
     /// Where the first record stands.
     start: u64,
     /// Where the first segment begins that no thread has looked at.
@@ -145,9 +153,11 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// So many; zero means one for each core.
-    pub(super) const fn new(count: usize) -> Self {
-        Self { count, pool: None }
+    /// So many, as far as they are of use; zero means one for each core.
+    pub(super) fn new(count: usize) -> Self {
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let count = if count == 0 { cores() } else { count };
+        Self { count: count.min(THREADS_MAX), pool: None }
     }
 
     /// Finds the blocks of a file whose bytes were XORed with `key`, if there are threads for that and it is
@@ -198,8 +208,7 @@ impl Threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(self.count).thread_name(name);
             self.pool = Some(Arc::new(pool.build().ok()?));
         }
-        let pool = self.pool.clone().filter(|pool| pool.current_num_threads() > 1);
-        pool.map(|pool| (len, pool))
+        self.pool.clone().map(|pool| (len, pool))
     }
 }
 
@@ -212,6 +221,7 @@ impl<F: Framing> Segments<F> {
             counted: start,
             len,
             segment_len,
+            found_max: FOUND_MAX,
             start,
             next: start,
             ahead: VecDeque::new(),
@@ -254,7 +264,9 @@ impl<F: Framing> Segments<F> {
         let begins: Vec<_> = begins.take_while(|begin| *begin < self.len).collect();
         self.next = begins.last().map_or(u64::MAX, |last| last + self.segment_len);
         let (framing, start, len) = (&self.framing, self.start, self.segment_len);
-        let segments = begins.par_iter().filter_map(|begin| scan(framing, *begin, len, start));
+        let found_max = self.found_max / count;
+        let scan = |begin: &u64| scan(framing, *begin..begin + len, start, found_max);
+        let segments = begins.par_iter().filter_map(scan);
         self.ahead.extend(self.pool.install(|| segments.collect::<Vec<_>>()));
     }
 }
@@ -282,13 +294,19 @@ impl<F: Framing> Scan for Segments<F> {
     }
 }
 
-/// What there is in a segment, unless that depends on what stands before it, or cannot be read. The first record
-/// of the file stands at `start`.
-fn scan(framing: &impl Framing, begin: u64, len: u64, start: u64) -> Option<Segment> {
-    let first = if begin == start { start } else { framing.seek(begin, len)? };
+/// What there is in a segment, or the first `found_max` of that, unless it depends on what stands before it, or
+/// cannot be read. The first record of the file stands at `start`.
+fn scan(
+    framing: &impl Framing,
+    segment: Range<u64>,
+    start: u64,
+    found_max: usize,
+) -> Option<Segment> {
+    let Range { start: begin, end } = segment;
+    let first = if begin == start { start } else { framing.seek(begin, end - begin)? };
     let mut scanner = framing.scanner(State::behind_record(first));
     let (mut found, mut is_last) = (Vec::new(), false);
-    while found.len() < FOUND_MAX && scanner.state().offset < begin + len && !is_last {
+    while found.len() < found_max && scanner.state().offset < end && !is_last {
         let more = scanner.next().ok()?;
         // How many are left depends on what was found before.
         if scanner.wants_second_look() {
@@ -377,13 +395,8 @@ pub(super) mod tests {
     }
 
     fn all(mut segments: Segments<impl Framing>, len: u64) -> Vec<Found> {
-        let mut all = Vec::new();
-        loop {
-            match segments.next().expect("memory can be read") {
-                Found::End => break,
-                found => all.push(found),
-            }
-        }
+        let next = || segments.next().expect("memory can be read");
+        let all = std::iter::repeat_with(next).take_while(|found| *found != Found::End).collect();
         assert_eq!(segments.next().expect("the same again"), Found::End);
         assert_eq!(segments.progress.bytes.load(Relaxed), len, "all is counted");
         all
@@ -438,6 +451,24 @@ pub(super) mod tests {
         }
     }
 
+    /// Blocks may be so small that there are more of them than are kept.
+    #[test]
+    fn what_is_found_ahead_is_bounded() {
+        let bytes = blocks();
+        let alone = scan_alone(BlockScanner::new(&bytes[..], Key::PLAIN, None));
+        for found_max in [0, 5, 12, 100] {
+            let (open, _) = file(&bytes);
+            let len = bytes.len() as u64;
+            let framing = Blocks::new(open, Key::PLAIN);
+            let segments = Segments::new(framing, 0, len, 8_000, three_threads());
+            let mut segments = Segments { found_max, ..segments };
+            segments.scan_ahead();
+            let found = segments.ahead.iter().map(|segment| segment.found.len()).sum::<usize>();
+            assert!(found <= found_max && found + 6 > found_max, "{found} of {found_max}");
+            assert_eq!(scan_alone(segments), alone, "{found_max}");
+        }
+    }
+
     /// How much may be looked at again depends on what was found before.
     #[test]
     fn second_looks_are_those_of_the_whole_file() {
@@ -447,14 +478,13 @@ pub(super) mod tests {
             (0..count).flat_map(head).collect::<Vec<_>>()
         };
         let bytes = [blocks(), heads(400), blocks(), heads(3)].concat();
-        let alone = BlockScanner::new(&bytes[..], Key::PLAIN, None);
-        let alone = scan_alone(alone);
+        let alone = scan_alone(BlockScanner::new(&bytes[..], Key::PLAIN, None));
         for segment_len in [2_000, 30_000] {
             assert_eq!(scan_blocks(&bytes, Key::PLAIN, segment_len).0, alone, "{segment_len}");
         }
     }
 
-    fn scan_alone<R: Read>(mut scanner: BlockScanner<R>) -> Vec<Found> {
+    fn scan_alone(mut scanner: impl Scan) -> Vec<Found> {
         let next = || scanner.next().expect("memory can be read");
         std::iter::repeat_with(next).take_while(|found| *found != Found::End).collect()
     }
@@ -466,9 +496,9 @@ pub(super) mod tests {
         impl Read for Failing {
             fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
                 let left = self.1.saturating_sub(self.0.position());
-                match usize::try_from(left).expect("a length") {
+                match left {
                     0 => Err(io::Error::other("bad sector")),
-                    left => self.0.by_ref().take(left as u64).read(out),
+                    left => self.0.by_ref().take(left).read(out),
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::panic::resume_unwind;
-use std::thread::{self, Builder};
+use std::thread::{self, Builder, ScopedJoinHandle};
 
 use crate::chain::Ancestor;
 use crate::primitives::Hash256;
@@ -90,22 +90,20 @@ impl BranchFile {
                 ids.iter().for_each(|id| tree.push(*id));
             }
         };
-        let offset = if self.is_behind && ids.len() >= HASHED_BESIDE_MIN {
-            // Frames and ids take about as long to hash.
-            thread::scope(|scope| {
-                let hashing = Builder::new().spawn_scoped(scope, || hash(tree));
-                let offset = file.append_headers(&encode());
-                match hashing.map(thread::ScopedJoinHandle::join) {
-                    Ok(Ok(())) => offset,
-                    Ok(Err(panic)) => resume_unwind(panic),
-                    Err(refused) => offset.and(Err(refused.into())),
-                }
-            })
-        } else {
+        // Frames take about as long to hash as ids.
+        let is_worth_it = self.is_behind && ids.len() >= HASHED_BESIDE_MIN;
+        let (offset, is_hashed) = thread::scope(|scope| {
+            let hashing = is_worth_it.then(|| Builder::new().spawn_scoped(scope, || hash(tree)));
             let offset = file.append_headers(&encode());
+            // Without a thread the work is done all the same.
+            match hashing.and_then(Result::ok).map(ScopedJoinHandle::join) {
+                Some(Err(panic)) => resume_unwind(panic),
+                hashed => (offset, hashed.is_some()),
+            }
+        });
+        if !is_hashed {
             hash(tree);
-            offset
-        };
+        }
         self.tip = number;
         offset
     }
