@@ -646,7 +646,8 @@ fn threads_find_what_one_thread_finds() {
     let blocks = blocks_of(&modern);
     // A record that says more is its own, one that lost its end, junk, and room that a node reserved.
     let mut longer = modern[..8 + blocks[0].len()].to_vec();
-    longer[4..8].copy_from_slice(&(blocks[0].len() as u32 + 1000).to_le_bytes());
+    let claimed = u32::try_from(blocks[0].len() + 1000).expect("a length");
+    longer[4..8].copy_from_slice(&claimed.to_le_bytes());
     longer.extend([7; 1000]);
     let lost = &modern[..blocks[0].len() - 5000];
     let reserved = vec![0; 9 << 20];

@@ -114,9 +114,11 @@ impl<R: Read> BlockScanner<R> {
         let is_lie = self.window.rest().len() < end || self.begins_record(record);
         let claimed = if is_lie { record } else { end };
         let bytes = self.find_within(claimed)?;
+        let again = record.saturating_sub(bytes);
         // Whoever makes a transaction may put a record in it.
-        if fits_header(&self.window.rest()[BlockHead::LEN..record], network)
-            || !self.window.may_look_again(record.saturating_sub(bytes))
+        if !self.window.can_look_again(again)
+            || fits_header(&self.window.rest()[BlockHead::LEN..record], network)
+            || !self.window.may_look_again(again)
         {
             return None;
         }
@@ -311,8 +313,8 @@ impl<R: Read> Resume for BlockScanner<R> {
         }
     }
 
-    fn wants_second_look(&self) -> bool {
-        self.window.wants_second_look()
+    fn is_in_doubt(&self) -> bool {
+        self.window.wants_second_look() || self.window.has_failed()
     }
 }
 

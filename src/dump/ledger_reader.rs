@@ -43,8 +43,8 @@ impl LedgerReader {
         }
     }
 
-    /// The same, but so many threads look for the blocks of large files; zero means one for each core. What
-    /// they find is the same.
+    /// The same, but so many threads, as far as they are of use, look for the blocks of large files; zero means one
+    /// for each core. What they find is the same.
     #[must_use]
     pub fn on_threads(self, threads: usize) -> Self {
         Self { threads: Threads::new(threads), ..self }

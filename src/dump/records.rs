@@ -54,12 +54,14 @@ impl<R: Read> Scanner<R> {
             bytes += step as u64;
             self.window.advance(step);
         }
-        // A few bytes at the end are too short for a head.
-        let left = self.window.rest().len();
-        if left < RecordHead::LEN && !self.begins_record() {
-            zeros &= self.window.rest().iter().all(|&byte| byte == 0);
-            bytes += left as u64;
-            self.window.advance(left);
+        // A few bytes at the end are too short for a head, and may begin with one that is cut.
+        let rest = self.window.rest();
+        if rest.len() < RecordHead::LEN {
+            let mut places = 0..rest.len();
+            let step = places.find(|at| may_begin_record(&rest[*at..])).unwrap_or(rest.len());
+            zeros &= rest[..step].iter().all(|&byte| byte == 0);
+            bytes += step as u64;
+            self.window.advance(step);
         }
         Found::Junk { bytes, why: if zeros { "zeros" } else { "no record of a block" } }
     }
@@ -69,14 +71,7 @@ impl<R: Read> Scanner<R> {
         if self.window.rest().is_empty() {
             return self.window.end();
         }
-        if self.begins_record() { self.torn() } else { Ok(self.junk()) }
-    }
-
-    /// Whether the bytes that are left may be the first of a record.
-    fn begins_record(&self) -> bool {
-        let rest = self.window.rest();
-        let len = rest.len().min(RecordHead::MARKER.len());
-        len > 0 && rest[..len] == RecordHead::MARKER[..len]
+        if may_begin_record(self.window.rest()) { self.torn() } else { Ok(self.junk()) }
     }
 
     /// A record that ends with the file, unless others begin within it: then its writer stopped there, and
@@ -132,9 +127,15 @@ impl<R: Read> Resume for Scanner<R> {
         State { second_look, ..State::behind_record(self.window.offset()) }
     }
 
-    fn wants_second_look(&self) -> bool {
-        self.window.wants_second_look()
+    fn is_in_doubt(&self) -> bool {
+        self.window.wants_second_look() || self.window.has_failed()
     }
+}
+
+/// Whether bytes, the last of a file, may be the first of a record.
+fn may_begin_record(bytes: &[u8]) -> bool {
+    let len = bytes.len().min(RecordHead::MARKER.len());
+    len > 0 && bytes[..len] == RecordHead::MARKER[..len]
 }
 
 /// The first place, among the first bytes of what is read, where the head of a record stands whose checksum
@@ -204,6 +205,22 @@ mod tests {
         // A marker that begins nothing, and one that comes right before another.
         let bytes = [&RecordHead::MARKER[..], &a, &RecordHead::MARKER[..3], b"x"].concat();
         assert_eq!(found(&bytes), [no_record(4), both[0].clone(), no_record(4)]);
+    }
+
+    /// However much junk stands before it.
+    #[test]
+    fn a_cut_marker_is_found_wherever_it_stands() {
+        for junk in (0..40).chain((256 << 10) - 40..(256 << 10) + 40) {
+            for kept in 1..=4 {
+                let bytes = [&vec![7; junk + 1][..], &RecordHead::MARKER[..kept]].concat();
+                let why = "no record of a block";
+                let expected = [
+                    Found::Junk { bytes: junk as u64 + 1, why },
+                    Found::Torn { bytes: kept as u64 },
+                ];
+                assert_eq!(found(&bytes), expected, "{junk}, {kept}");
+            }
+        }
     }
 
     /// Wherever it is cut, what is there is found, and the rest is torn.

@@ -1,10 +1,10 @@
 //! The first reading of one large file on several threads.
 //!
 //! The file is cut into segments. In each of them a thread looks for the first record that needs no record before
-//! it to be believed, and goes on from there, up to the end of the segment. What it found is what a single scanner
-//! finds, if that comes to the same place and knows no more of the bytes before than that a record ends there.
-//! Nearly always it does. Where it does not, it goes on by itself until it comes to where a thread began in another
-//! segment. So what is found never depends on how a file is cut.
+//! it to be believed, and goes on from there, up to the end of the segment. What it finds is what a single scanner
+//! finds that comes to the same place, as nothing that stands before such a record changes what it is. Nearly always
+//! one comes there. If it does not, it goes on by itself until it comes to where a thread began in another segment;
+//! and so it does where a thread was in doubt. What is found never depends on how a file is cut.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -34,10 +34,14 @@ const LEN_MIN: u64 = 2 * SEGMENT_LEN;
 /// The length of a segment: much longer than a block, as its thread begins in the middle of one.
 const SEGMENT_LEN: u64 = 8 << 20;
 
+/// How far behind its segment a thread reads at most: more than a block file's longest record, and no more than the
+/// memory of all threads allows.
+const BEHIND_MAX: u64 = SEGMENT_LEN / 2;
+
 /// Segments that are scanned for each thread before what was found in them is taken.
 const SEGMENTS_PER_THREAD: usize = 2;
 
-/// The most threads: each holds a block, and a few are faster than any disk.
+/// The most threads: each may hold a segment, and a few are faster than any disk.
 const THREADS_MAX: usize = 8;
 
 /// The most that is found in all segments that are scanned at a time, a hundred bytes each. Segments that hold
@@ -49,8 +53,8 @@ pub(super) trait Framing: Sync {
     /// What finds them.
     type Scanner: Resume + Send;
 
-    /// A scanner that goes on from there.
-    fn scanner(&self, at: State) -> Self::Scanner;
+    /// A scanner that goes on from there, and reads the file no further than `limit`.
+    fn scanner(&self, at: State, limit: u64) -> Self::Scanner;
 
     /// The first place, among so many bytes from `begin` on, where a record begins that needs no record before it
     /// to be believed.
@@ -78,10 +82,10 @@ impl<R: Read> Blocks<R> {
 }
 
 impl<R: Read + Send> Framing for Blocks<R> {
-    type Scanner = BlockScanner<R>;
+    type Scanner = BlockScanner<Limited<R>>;
 
-    fn scanner(&self, at: State) -> BlockScanner<R> {
-        BlockScanner::resume((self.open)(at.offset), self.key, at)
+    fn scanner(&self, at: State, limit: u64) -> BlockScanner<Limited<R>> {
+        BlockScanner::resume(Limited::new(&self.open, at.offset, limit), self.key, at)
     }
 
     fn seek(&self, begin: u64, len: u64) -> Option<u64> {
@@ -96,10 +100,10 @@ pub(super) struct Ledger<R> {
 }
 
 impl<R: Read + Send> Framing for Ledger<R> {
-    type Scanner = Scanner<R>;
+    type Scanner = Scanner<Limited<R>>;
 
-    fn scanner(&self, at: State) -> Scanner<R> {
-        Scanner::resume((self.open)(at.offset), at)
+    fn scanner(&self, at: State, limit: u64) -> Scanner<Limited<R>> {
+        Scanner::resume(Limited::new(&self.open, at.offset, limit), at)
     }
 
     fn seek(&self, begin: u64, len: u64) -> Option<u64> {
@@ -243,7 +247,7 @@ impl<F: Framing> Segments<F> {
 
     fn find_alone(&mut self) -> Result<Found, ScanError> {
         let (framing, at) = (&self.framing, self.at);
-        let scanner = self.scanner.get_or_insert_with(|| framing.scanner(at));
+        let scanner = self.scanner.get_or_insert_with(|| framing.scanner(at, u64::MAX));
         let found = scanner.next();
         let at = scanner.state();
         self.go_to(at);
@@ -285,17 +289,15 @@ impl<F: Framing> Scan for Segments<F> {
             }
             match self.ahead.front() {
                 Some(segment) if segment.first < self.at.offset => drop(self.ahead.pop_front()),
-                Some(segment) if segment.first == self.at.offset && self.at.is_behind_record() => {
-                    self.take_segment();
-                }
+                Some(segment) if segment.first == self.at.offset => self.take_segment(),
                 _ => return self.find_alone(),
             }
         }
     }
 }
 
-/// What there is in a segment, or the first `found_max` of that, unless it depends on what stands before it, or
-/// cannot be read. The first record of the file stands at `start`.
+/// What there is in a segment, or the first `found_max` of that, as far as it is beyond doubt. The first record of
+/// the file stands at `start`.
 fn scan(
     framing: &impl Framing,
     segment: Range<u64>,
@@ -304,20 +306,46 @@ fn scan(
 ) -> Option<Segment> {
     let Range { start: begin, end } = segment;
     let first = if begin == start { start } else { framing.seek(begin, end - begin)? };
-    let mut scanner = framing.scanner(State::behind_record(first));
-    let (mut found, mut is_last) = (Vec::new(), false);
-    while found.len() < found_max && scanner.state().offset < end && !is_last {
-        let more = scanner.next().ok()?;
-        // How many are left depends on what was found before.
-        if scanner.wants_second_look() {
-            return None;
+    let mut scanner = framing.scanner(State::behind_record(first), end + BEHIND_MAX);
+    let mut found = Vec::new();
+    loop {
+        let at = scanner.state();
+        if found.len() >= found_max || at.offset >= end {
+            return Some(Segment { first, found, end: at, is_last: false });
         }
+        let more = scanner.next();
         match more {
-            Found::End => is_last = true,
-            more => found.push(more),
+            Ok(more) if !scanner.is_in_doubt() => match more {
+                Found::End => return Some(Segment { first, found, end: at, is_last: true }),
+                more => found.push(more),
+            },
+            // Whoever comes here finds out.
+            _ => return Some(Segment { first, found, end: at, is_last: false }),
         }
     }
-    Some(Segment { first, found, end: scanner.state(), is_last })
+}
+
+/// A reader that fails where it is to read no further.
+pub(super) struct Limited<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R> Limited<R> {
+    fn new(open: &Open<R>, offset: u64, limit: u64) -> Self {
+        Self { reader: open(offset), left: limit.saturating_sub(offset) }
+    }
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::other("as far as a segment is read"));
+        }
+        let read = self.reader.by_ref().take(self.left).read(out)?;
+        self.left -= read as u64;
+        Ok(read)
+    }
 }
 
 /// Reads a file from a place on, wherever its own cursor stands.
@@ -342,6 +370,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::dump::test_blocks::{block, record, record_of};
+    use crate::dump::window::SECOND_LOOK_MAX;
     use crate::ledger::put_record;
 
     type Bytes = Cursor<Arc<[u8]>>;
@@ -446,8 +475,11 @@ pub(super) mod tests {
         around[200..][..inner.len()].copy_from_slice(&inner);
         let bytes = [blocks(), record(&around), blocks()].concat();
         for segment_len in [1_000, 3_000, 9_000] {
-            let (found, _) = scan_blocks(&bytes, Key::PLAIN, segment_len);
+            let (found, opened) = scan_blocks(&bytes, Key::PLAIN, segment_len);
             assert_eq!(found.len(), 400 + 1 + 400, "{segment_len}");
+            // It is passed over, and those behind it are taken: each was opened twice, but for a few without records.
+            let segments = bytes.len() / segment_len;
+            assert!(opened > segments + segments / 2, "{segment_len}: {opened} of {segments}");
         }
     }
 
@@ -477,11 +509,45 @@ pub(super) mod tests {
             let head = |salt| record_of(&block(salt, 200)[..80], 3_000_000);
             (0..count).flat_map(head).collect::<Vec<_>>()
         };
-        let bytes = [blocks(), heads(400), blocks(), heads(3)].concat();
-        let alone = scan_alone(BlockScanner::new(&bytes[..], Key::PLAIN, None));
-        for segment_len in [2_000, 30_000] {
-            assert_eq!(scan_blocks(&bytes, Key::PLAIN, segment_len).0, alone, "{segment_len}");
+        let bytes = [blocks(), heads(40), blocks(), heads(40), blocks(), heads(3)].concat();
+        let mut different = Vec::new();
+        // They last for the first heads, or for those and some more, or are never there.
+        for second_look in [SECOND_LOOK_MAX, 15_000_000, 12_000_000, 9_000_000, 100_000, 0] {
+            let start = State { second_look, ..State::start(0) };
+            let alone = scan_alone(BlockScanner::resume(&bytes[..], Key::PLAIN, start));
+            for segment_len in [2_000, 30_000] {
+                let (framing, len) = (Blocks::new(file(&bytes).0, Key::PLAIN), bytes.len() as u64);
+                let segments = Segments::new(framing, 0, len, segment_len, three_threads());
+                let segments = Segments { at: start, ..segments };
+                assert!(scan_alone(segments) == alone, "{second_look}, every {segment_len}");
+            }
+            if !different.contains(&alone) {
+                different.push(alone);
+            }
         }
+        assert!(different.len() > 2, "{}", different.len());
+    }
+
+    /// Whoever hides lengths in a block has no thread read for longer, or keep more in memory.
+    #[test]
+    fn a_segment_is_read_no_further_than_it_must_be() {
+        let mut lying = Vec::new();
+        put_record(&mut lying, &[7; 80]);
+        lying[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+        let checksum = crc32c::crc32c(&lying[..12]);
+        lying[12..16].copy_from_slice(&checksum.to_le_bytes());
+        let mut bytes = Vec::new();
+        put_record(&mut bytes, &[&[7; 80][..], &lying.repeat(300_000)].concat());
+        put_record(&mut bytes, &[8; 80]);
+        let (open, _) = file(&bytes);
+        let end = 1 << 20;
+        let found = scan(&Ledger { open }, 1000..end, 0, 100).expect("a head");
+        assert!(found.found.is_empty() && found.end.offset == found.first && !found.is_last);
+        assert_eq!(scan_ledger(&bytes, 0, 1 << 20).0.len(), 2);
+        let mut limited = Limited::new(&file(&bytes).0, 10, 20);
+        let mut read = Vec::new();
+        limited.read_to_end(&mut read).expect_err("the limit");
+        assert_eq!(read, bytes[10..20]);
     }
 
     fn scan_alone(mut scanner: impl Scan) -> Vec<Found> {

@@ -69,8 +69,9 @@ pub(super) trait Resume: Scan {
     /// Where it stands.
     fn state(&self) -> State;
 
-    /// Whether it would have found something else if it could have looked at more bytes again.
-    fn wants_second_look(&self) -> bool;
+    /// Whether it may have found something else than it should: no second looks were left, or the file could not
+    /// be read as far as it was looked at.
+    fn is_in_doubt(&self) -> bool;
 }
 
 /// Where a scanner stands, and all that it knows of the bytes before.
@@ -95,12 +96,6 @@ impl State {
     /// Behind a record, knowing no more than that, and not allowed to look at anything again.
     pub(super) const fn behind_record(offset: u64) -> Self {
         Self { offset, is_expected: true, claim_end: 0, second_look: 0 }
-    }
-
-    /// Whether all that is known is that a record ends here: a scanner goes on as one that was made for this
-    /// place.
-    pub(super) const fn is_behind_record(&self) -> bool {
-        (self.is_expected && self.claim_end <= self.offset) || self.claim_end == self.offset
     }
 }
 
@@ -167,18 +162,20 @@ impl<R: Read> Window<R> {
         self.offset += len as u64;
     }
 
+    /// Whether second looks are left for `len` bytes.
+    pub(super) const fn can_look_again(&mut self, len: usize) -> bool {
+        let can = len <= self.second_look && self.second_look > 0;
+        self.wants_second_look |= !can;
+        can
+    }
+
     /// Whether `len` bytes may be looked at again.
     pub(super) const fn may_look_again(&mut self, len: usize) -> bool {
-        match self.second_look.checked_sub(len) {
-            Some(left) => {
-                self.second_look = left;
-                true
-            }
-            None => {
-                self.wants_second_look = true;
-                false
-            }
+        let may = self.can_look_again(len);
+        if may {
+            self.second_look -= len;
         }
+        may
     }
 
     /// How many bytes may be looked at again.

@@ -83,7 +83,8 @@ pub fn judge_blocks(
 
 /// Blocks of these lengths that are judged together.
 fn groups_of(lengths: impl Iterator<Item = usize>, backend: &dyn Backend) -> Vec<Range<usize>> {
-    groups(lengths.map(|len| BLOCK_COST + len), backend.block_bytes_at_once())
+    let lengths = lengths.map(|len| BLOCK_COST + len);
+    groups(lengths, backend.block_bytes_at_once(), rayon::current_num_threads())
 }
 
 /// Appends the verdict on each of `blocks`.

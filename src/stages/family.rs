@@ -96,13 +96,17 @@ pub(super) trait JudgeBodies<C> {
     fn judge(&self, bodies: Vec<ReadBody<C>>) -> Vec<JudgedBody<Self::Prepared>>;
 }
 
-/// Cuts bodies of these lengths into groups of at most `bytes`, unless one has more: what is read several times
-/// is then still in the cache.
-pub(super) fn groups(lengths: impl Iterator<Item = usize>, bytes: usize) -> Vec<Range<usize>> {
+/// Cuts bodies of these lengths into groups of at most `bytes`, unless `least` of them, one or more, have more. What
+/// is read several times is then still in the cache, and there is one for each of as many threads.
+pub(super) fn groups(
+    lengths: impl Iterator<Item = usize>,
+    bytes: usize,
+    least: usize,
+) -> Vec<Range<usize>> {
     let (mut groups, mut group, mut sum) = (Vec::new(), 0..0, 0_usize);
     for length in lengths {
         sum = sum.saturating_add(length);
-        if sum > bytes && !group.is_empty() {
+        if sum > bytes && group.len() >= least.max(1) {
             groups.push(group.clone());
             (group.start, sum) = (group.end, length);
         }
@@ -153,11 +157,15 @@ pub(super) struct JudgedBody<P> {
 mod tests {
     #[test]
     fn every_body_is_in_one_group() {
-        let groups = |lengths: &[usize]| super::groups(lengths.iter().copied(), 10);
+        let groups = |lengths: &[usize]| super::groups(lengths.iter().copied(), 10, 1);
         assert_eq!(groups(&[]), vec![0..0]);
         assert_eq!(groups(&[9, 1]), vec![0..2]);
         assert_eq!(groups(&[9, 2, 8, 1]), [0..1, 1..3, 3..4]);
         assert_eq!(groups(&[50, 0, 4, 50, 60, 1]), [0..1, 1..3, 3..4, 4..5, 5..6]);
-        assert_eq!(super::groups([usize::MAX, 1].into_iter(), usize::MAX), vec![0..2]);
+        let groups = |least| super::groups([50, 0, 4, 50, 60, 1].into_iter(), 10, least);
+        assert_eq!(groups(0), groups(1));
+        assert_eq!(groups(2), [0..2, 2..4, 4..6]);
+        assert_eq!(groups(5), [0..5, 5..6]);
+        assert_eq!(super::groups([usize::MAX, 1].into_iter(), usize::MAX, 1), vec![0..2]);
     }
 }

@@ -229,7 +229,11 @@ impl<F: Family> Follower<'_, '_, F> {
         let threads = self.threads.clone();
         let budget = Budget::new();
         let cost_max = Budget::BYTES / (workers + waiting);
-        let bytes = pools[0].install(|| body_judge.bytes_at_once()).min(BATCH_BYTES_MAX);
+        // Threads that share a batch share its blocks among them.
+        let bytes = match pools[0].current_num_threads() {
+            1 => pools[0].install(|| body_judge.bytes_at_once()).min(BATCH_BYTES_MAX),
+            _ => BATCH_BYTES_MAX,
+        };
         let limits =
             Limits { bodies: bodies_max, bytes, cost: cost_max, cost_of: F::cost, workers };
         let result = pipeline::run(

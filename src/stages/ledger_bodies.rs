@@ -60,7 +60,7 @@ impl JudgeBodies<()> for BodyJudge<'_> {
         let mut verdicts = vec![Ok(()); bodies.len()];
         let mut open = Vec::new();
         let lengths = bodies.iter().map(|body| body.bytes.len());
-        for group in groups(lengths, self.backend.message_bytes_at_once()) {
+        for group in groups(lengths, self.backend.message_bytes_at_once(), 1) {
             open.extend(self.judge_but_signatures(&bodies, group, &mut verdicts));
         }
         self.judge_signatures(&open, &mut verdicts);

@@ -71,7 +71,7 @@ pub struct Options {
     pub batch: usize,
     /// Whether the stages overlap.
     pub overlap: bool,
-    /// Threads that look for blocks in large files, and that judge bodies; zero means one for each core.
+    /// Threads that judge bodies; zero means one for each core. As many, up to a few, look for blocks in large files.
     pub threads: usize,
     /// How many rejections are listed.
     pub rejections_max: usize,
