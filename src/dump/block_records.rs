@@ -58,8 +58,8 @@ impl<R: Read> BlockScanner<R> {
 
     /// A scanner that goes on where another stands, and `reader` as well.
     pub(super) fn resume(reader: R, key: Key, at: State) -> Self {
-        let State { offset, is_expected, claim_end, second_look } = at;
-        let window = Window::from_offset(reader, offset, second_look);
+        let State { offset, is_expected, claim_end, means } = at;
+        let window = Window::from_offset(reader, offset, means);
         Self { window, zeros: key.0, is_expected, claim_end }
     }
 
@@ -309,12 +309,12 @@ impl<R: Read> Resume for BlockScanner<R> {
             offset: self.window.offset(),
             is_expected: self.is_expected,
             claim_end: self.claim_end,
-            second_look: self.window.second_look(),
+            means: self.window.means(),
         }
     }
 
     fn is_in_doubt(&self) -> bool {
-        self.window.wants_second_look() || self.window.has_failed()
+        self.window.is_short_of_means() || self.window.has_failed()
     }
 }
 

@@ -21,7 +21,7 @@ impl<R: Read> Scanner<R> {
 
     /// A scanner that goes on where another stands, and `reader` as well.
     pub(super) fn resume(reader: R, at: State) -> Self {
-        Self { window: Window::from_offset(reader, at.offset, at.second_look) }
+        Self { window: Window::from_offset(reader, at.offset, at.means) }
     }
 
     /// A record whose block is not what was written. It may have lost bytes, so that the next record
@@ -123,12 +123,11 @@ impl<R: Read> Scan for Scanner<R> {
 
 impl<R: Read> Resume for Scanner<R> {
     fn state(&self) -> State {
-        let second_look = self.window.second_look();
-        State { second_look, ..State::behind_record(self.window.offset()) }
+        State { means: self.window.means(), ..State::behind_record(self.window.offset()) }
     }
 
     fn is_in_doubt(&self) -> bool {
-        self.window.wants_second_look() || self.window.has_failed()
+        self.window.is_short_of_means() || self.window.has_failed()
     }
 }
 

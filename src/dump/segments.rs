@@ -34,14 +34,13 @@ const LEN_MIN: u64 = 2 * SEGMENT_LEN;
 /// The length of a segment: much longer than a block, as its thread begins in the middle of one.
 const SEGMENT_LEN: u64 = 8 << 20;
 
-/// How far behind its segment a thread reads at most: more than a block file's longest record, and no more than the
-/// memory of all threads allows.
+/// How far behind its segment a thread reads at most: to the end of any record that it may hold, and a little on.
 const BEHIND_MAX: u64 = SEGMENT_LEN / 2;
 
 /// Segments that are scanned for each thread before what was found in them is taken.
 const SEGMENTS_PER_THREAD: usize = 2;
 
-/// The most threads: each may hold a segment, and a few are faster than any disk.
+/// The most threads: each holds a record, and a few are faster than any disk.
 const THREADS_MAX: usize = 8;
 
 /// The most that is found in all segments that are scanned at a time, a hundred bytes each. Segments that hold
@@ -240,8 +239,8 @@ impl<F: Framing> Segments<F> {
     fn take_segment(&mut self) {
         let Some(Segment { found, end, is_last, .. }) = self.ahead.pop_front() else { return };
         self.found = found.into();
-        // No segment has used any of it.
-        self.go_to(State { second_look: self.at.second_look, ..end });
+        // No segment has used any of them.
+        self.go_to(State { means: self.at.means, ..end });
         (self.scanner, self.has_ended) = (None, is_last);
     }
 
@@ -370,7 +369,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::dump::test_blocks::{block, record, record_of};
-    use crate::dump::window::SECOND_LOOK_MAX;
+    use crate::dump::window::{Means, SECOND_LOOK_MAX};
     use crate::ledger::put_record;
 
     type Bytes = Cursor<Arc<[u8]>>;
@@ -513,7 +512,8 @@ pub(super) mod tests {
         let mut different = Vec::new();
         // They last for the first heads, or for those and some more, or are never there.
         for second_look in [SECOND_LOOK_MAX, 15_000_000, 12_000_000, 9_000_000, 100_000, 0] {
-            let start = State { second_look, ..State::start(0) };
+            let means = Means { second_look, ..Means::ALONE };
+            let start = State { means, ..State::start(0) };
             let alone = scan_alone(BlockScanner::resume(&bytes[..], Key::PLAIN, start));
             for segment_len in [2_000, 30_000] {
                 let (framing, len) = (Blocks::new(file(&bytes).0, Key::PLAIN), bytes.len() as u64);
@@ -543,6 +543,15 @@ pub(super) mod tests {
         let end = 1 << 20;
         let found = scan(&Ledger { open }, 1000..end, 0, 100).expect("a head");
         assert!(found.found.is_empty() && found.end.offset == found.first && !found.is_last);
+        // What is longer than a thread may hold is found all the same.
+        let mut long = Vec::new();
+        for number in 0..3 {
+            put_record(&mut long, &[vec![7; 80], vec![number; 6 << 20]].concat());
+        }
+        let ledger = Ledger { open: file(&long).0 };
+        let found = scan(&ledger, 0..long.len() as u64, 0, 100).expect("a head");
+        assert!(found.found.is_empty() && found.end.offset == 0);
+        assert_eq!(scan_ledger(&long, 0, 1 << 20).0.len(), 3);
         assert_eq!(scan_ledger(&bytes, 0, 1 << 20).0.len(), 2);
         let mut limited = Limited::new(&file(&bytes).0, 10, 20);
         let mut read = Vec::new();

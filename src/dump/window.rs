@@ -69,8 +69,8 @@ pub(super) trait Resume: Scan {
     /// Where it stands.
     fn state(&self) -> State;
 
-    /// Whether it may have found something else than it should: no second looks were left, or the file could not
-    /// be read as far as it was looked at.
+    /// Whether it may have found something else than it should: its means were not enough, or the file could not be
+    /// read as far as it was looked at.
     fn is_in_doubt(&self) -> bool;
 }
 
@@ -83,19 +83,36 @@ pub(super) struct State {
     pub(super) is_expected: bool,
     /// Where the record of the last block says that it ends.
     pub(super) claim_end: u64,
-    /// How many bytes may still be looked at again.
+    /// What the scanner may use.
+    pub(super) means: Means,
+}
+
+/// What a scanner may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Means {
+    /// Bytes that it may still look at again.
     pub(super) second_look: usize,
+    /// Bytes that it may hold at a time.
+    pub(super) held: usize,
+}
+
+impl Means {
+    /// Those of the only scanner of a file.
+    pub(super) const ALONE: Self = Self { second_look: SECOND_LOOK_MAX, held: usize::MAX };
+
+    /// Those of one among many: what is rare is not for it. It holds any block of Bitcoin.
+    pub(super) const AMONG_MANY: Self = Self { second_look: 0, held: 4 << 20 };
 }
 
 impl State {
     /// Where the records of a file begin.
     pub(super) const fn start(offset: u64) -> Self {
-        Self { second_look: SECOND_LOOK_MAX, ..Self::behind_record(offset) }
+        Self { means: Means::ALONE, ..Self::behind_record(offset) }
     }
 
-    /// Behind a record, knowing no more than that, and not allowed to look at anything again.
+    /// Behind a record, knowing no more than that, one scanner among many.
     pub(super) const fn behind_record(offset: u64) -> Self {
-        Self { offset, is_expected: true, claim_end: 0, second_look: 0 }
+        Self { offset, is_expected: true, claim_end: 0, means: Means::AMONG_MANY }
     }
 }
 
@@ -119,10 +136,10 @@ pub(super) struct Window<R> {
     offset: u64,
     ended: bool,
     failure: Option<ScanError>,
-    /// What is left of [`SECOND_LOOK_MAX`].
-    second_look: usize,
+    /// What is left of the means.
+    means: Means,
     /// Whether that was too little once.
-    wants_second_look: bool,
+    is_short_of_means: bool,
 }
 
 impl<R: Read> Window<R> {
@@ -135,14 +152,14 @@ impl<R: Read> Window<R> {
             offset: 0,
             ended: false,
             failure: None,
-            second_look: SECOND_LOOK_MAX,
-            wants_second_look: false,
+            means: Means::ALONE,
+            is_short_of_means: false,
         }
     }
 
     /// A window on a file from `offset` on, where `reader` stands.
-    pub(super) fn from_offset(reader: R, offset: u64, second_look: usize) -> Self {
-        Self { offset, second_look, ..Self::new(reader, None) }
+    pub(super) fn from_offset(reader: R, offset: u64, means: Means) -> Self {
+        Self { offset, means, ..Self::new(reader, None) }
     }
 
     /// The bytes that are ready.
@@ -164,8 +181,9 @@ impl<R: Read> Window<R> {
 
     /// Whether second looks are left for `len` bytes.
     pub(super) const fn can_look_again(&mut self, len: usize) -> bool {
-        let can = len <= self.second_look && self.second_look > 0;
-        self.wants_second_look |= !can;
+        let left = self.means.second_look;
+        let can = len <= left && left > 0;
+        self.is_short_of_means |= !can;
         can
     }
 
@@ -173,25 +191,29 @@ impl<R: Read> Window<R> {
     pub(super) const fn may_look_again(&mut self, len: usize) -> bool {
         let may = self.can_look_again(len);
         if may {
-            self.second_look -= len;
+            self.means.second_look -= len;
         }
         may
     }
 
-    /// How many bytes may be looked at again.
-    pub(super) const fn second_look(&self) -> usize {
-        self.second_look
+    /// What is left of the means.
+    pub(super) const fn means(&self) -> Means {
+        self.means
     }
 
-    /// Whether bytes were not looked at again because that would have been too many.
-    pub(super) const fn wants_second_look(&self) -> bool {
-        self.wants_second_look
+    /// Whether bytes were not looked at, or not again, because they would have been too many.
+    pub(super) const fn is_short_of_means(&self) -> bool {
+        self.is_short_of_means
     }
 
     /// Makes `len` bytes ready; `false` if there are fewer until the end.
     pub(super) fn fill(&mut self, len: usize) -> bool {
         if self.rest().len() >= len {
             return true;
+        }
+        if len > self.means.held {
+            self.is_short_of_means = true;
+            return false;
         }
         self.buffer.drain(..self.at);
         self.at = 0;
