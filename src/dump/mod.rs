@@ -2,7 +2,8 @@
 //!
 //! `files -> decompress -> de-obfuscate -> recognise -> frame -> Batch`. Nothing here judges a header; whatever is
 //! no header is reported with its place, and the rest goes on. Bodies are read again, at their places,
-//! once all headers are known: see [`Bodies`].
+//! once all headers are known: see [`Bodies`]. Several threads frame a large file, each a segment of it, and find
+//! what one finds: see `segments`.
 
 mod block_head;
 mod block_records;
