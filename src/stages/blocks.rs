@@ -25,7 +25,7 @@ use super::hash;
 use super::judge::{Judge, JudgedHeaders, nothing_connects};
 use super::pipeline::{self, Overlap};
 use super::target::{Append, AppendBlocks, Opened};
-use super::{Busy, Family, Level, Options, Validation, WAITING_BATCHES, goes_on};
+use super::{Busy, Family, Level, Options, Validation, WAITING_BATCHES, goes_on, scan_threads};
 
 /// The number of the block that the tree starts with.
 const START: u32 = BlockTree::<HeaderRules>::START;
@@ -59,8 +59,9 @@ pub fn validate_blocks(
     let confirm = append_to.is_some();
     let append = append_to.map_or(Append::Nothing, Append::Blocks);
     let mut judge = Judge::new(&options.headers, 0, true, append)?;
+    let threads = scan_threads(options.headers.overlap, options.headers.threads);
     let reader = HeaderReader::with_bodies(inputs, options.headers.batch);
-    let mut reader = reader.on_threads(options.headers.scan_threads());
+    let mut reader = reader.on_threads(threads);
     let mut busy = Busy::default();
     pipeline::run(
         Overlap { overlap: options.headers.overlap, workers: 1, waiting: WAITING_BATCHES },

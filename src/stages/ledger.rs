@@ -26,7 +26,7 @@ use super::hash::{self, HashedBatch};
 use super::ledger_bodies::BodyJudge;
 use super::pipeline::{self, Overlap};
 use super::target::{AppendLedger, AppendTo, Commits};
-use super::{Busy, Family, Validation, WAITING_BATCHES};
+use super::{Busy, Family, Validation, WAITING_BATCHES, scan_threads};
 
 /// The number of genesis.
 const START: u32 = BlockTree::<HeaderRules>::START;
@@ -90,9 +90,9 @@ pub fn validate_ledger(
     append_to: Option<AppendLedger<'_>>,
 ) -> Result<Validation, Error> {
     let mut busy = Busy::default();
-    let scan_threads = if options.overlap { options.threads } else { 1 };
+    let threads = scan_threads(options.overlap, options.threads);
     let reader = LedgerReader::new(inputs, options.params.clone(), options.batch);
-    let mut reader = reader.on_threads(scan_threads);
+    let mut reader = reader.on_threads(threads);
     let Some(params) = reader.open_first()?.cloned() else {
         let (files, error, _) = reader.finish();
         return Ok(Validation { error, ..Validation::nothing(Family::Ledger, files, busy) });

@@ -77,11 +77,9 @@ pub struct Options {
     pub rejections_max: usize,
 }
 
-impl Options {
-    /// Threads that look for blocks at the same time.
-    const fn scan_threads(&self) -> usize {
-        if self.overlap { self.threads } else { 1 }
-    }
+/// Threads that look for blocks at the same time, of those that there are.
+const fn scan_threads(overlap: bool, threads: usize) -> usize {
+    if overlap { threads } else { 1 }
 }
 
 /// What validation found.
@@ -197,7 +195,8 @@ pub fn validate_headers(
     let expected = usize::try_from(expected).unwrap_or(usize::MAX);
     let append = append_to.map_or(Append::Nothing, Append::Headers);
     let mut judge = Judge::new(options, expected, false, append)?;
-    let mut reader = HeaderReader::new(inputs, options.batch).on_threads(options.scan_threads());
+    let mut reader = HeaderReader::new(inputs, options.batch)
+        .on_threads(scan_threads(options.overlap, options.threads));
     let mut busy = Busy::default();
     let judged = pipeline::run(
         Overlap { overlap: options.overlap, workers: 1, waiting: WAITING_BATCHES },

@@ -63,3 +63,31 @@ impl IdTree {
         self.waiting.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::file::leaf_of;
+    use crate::primitives::{rfc6962, sha256d};
+
+    /// However many are hashed together, and whenever somebody asks.
+    #[test]
+    fn the_root_is_that_of_all_ids() {
+        let ids: Vec<_> = (0_u32..10_000).map(|id| sha256d(&id.to_le_bytes())).collect();
+        let leaves: Vec<_> = ids.iter().map(leaf_of).collect();
+        let asked = [1, 2, 17, 4_095, 4_096, 4_097, 8_191, 8_193, 10_000];
+        let (platform, waiting) = (Platform::detect(), Vec::new());
+        let mut tree = IdTree { platform, frontier: Frontier::default(), waiting };
+        for (count, id) in (1..).zip(ids) {
+            tree.push(id);
+            if asked.contains(&count) {
+                assert_eq!(tree.root(), rfc6962::root(&leaves[..count]), "{count}");
+            }
+        }
+        // Without a question in between.
+        let (platform, waiting) = (Platform::detect(), Vec::new());
+        let mut tree = IdTree { platform, frontier: Frontier::default(), waiting };
+        (0_u32..10_000).for_each(|id| tree.push(sha256d(&id.to_le_bytes())));
+        assert_eq!(tree.root(), rfc6962::root(&leaves));
+    }
+}
