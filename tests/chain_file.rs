@@ -11,6 +11,7 @@ use blockmill::chain::file::{
     TipRecord,
 };
 use blockmill::primitives::{Hash256, Header};
+use blockmill::stages::Options;
 
 use common::chain::{dump, extend, from_genesis};
 use common::chain_file::{
@@ -123,6 +124,33 @@ fn what_is_far_ahead_is_committed_early_and_an_interruption_keeps_it() {
     file.fail_after(0);
     let error = append_headers(&path, &options, &file).0.expect_err("a failed sync");
     assert!(error.to_string().contains("the disk is gone"), "{error}");
+}
+
+/// A branch that is left behind when the file follows, and has the most work later: its first headers are kept
+/// until then, and the file is the same whoever appends and wherever batches end.
+#[test]
+fn headers_beside_the_branch_that_the_file_follows_wait_for_their_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("dump.hdr");
+    let chain = from_genesis(&regtest(), 100_003);
+    let branch = extend(&chain[99_990], 20, 7);
+    let (behind, ahead) = branch.split_at(5);
+    let parts = [&chain[..=99_990], behind, &chain[99_991..], ahead];
+    std::fs::write(&path, dump(&parts.concat())).expect("a file");
+    let best = [&chain[..=99_990], &branch].concat();
+    let mut first: Option<Vec<u8>> = None;
+    for (batch, overlap) in [(1_000, false), (1_000, true), (7_777, true), (1 << 20, true)] {
+        let options = Options { batch, overlap, ..options(Some(regtest())) };
+        let file = Shared::default();
+        let (validation, acks) = append_headers(&path, &options, &file);
+        assert_eq!(validation.expect("a judgement").stored.expect("a file").height, 100_010);
+        assert_eq!(acks.iter().map(|(height, _)| *height).collect::<Vec<_>>(), [100_000, 100_010]);
+        let bytes = file.bytes();
+        assert_eq!(headers_of(&bytes), best);
+        let kinds: Vec<_> = dissect(&bytes).frames.iter().map(|(_, kind, _)| *kind).collect();
+        assert_eq!(kinds, [&[2; 25][..], &[3, 2]].concat());
+        assert!(*first.get_or_insert_with(|| bytes.clone()) == bytes, "{batch}, {overlap}");
+    }
 }
 
 #[test]

@@ -17,7 +17,8 @@ pub use body_rules::{
 };
 pub(crate) use chain::Packer;
 pub use chain::{
-    BlockEvent, BlockStore, HeaderStore, LoadedBlocks, LoadedHeaders, StoredBlock, params_of_head,
+    BlockEvent, BlockStore, HeaderStore, LoadedBlocks, LoadedHeaders, NextHeaders, StoredBlock,
+    params_of_head,
 };
 pub use difficulty::retarget;
 pub use genesis::{genesis_block, put_block_record};

@@ -162,6 +162,12 @@ impl<R: HeaderRules> HeaderTree<R> {
         self.last() == START
     }
 
+    /// Whether the header taken last is the end of the branch with the most work.
+    #[must_use]
+    pub fn is_at_best(&self) -> bool {
+        self.best == self.last()
+    }
+
     /// The number of headers taken so far.
     #[must_use]
     pub const fn seen(&self) -> u64 {
@@ -210,6 +216,9 @@ impl<R: HeaderRules> HeaderTree<R> {
     /// `to` last. Both are connected.
     #[must_use]
     pub fn route(&self, from: u32, to: u32) -> (Vec<u32>, Vec<u32>) {
+        if (self.run..=to).contains(&from) {
+            return (Vec::new(), (from + 1..=to).collect());
+        }
         let height = |node| self.height(node).expect("both ends are connected");
         let (mut back, mut forth) = (Vec::new(), Vec::new());
         let (mut low, mut high) = (from, to);

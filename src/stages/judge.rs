@@ -1,5 +1,7 @@
 //! The third stage: which network, which branch, which rule.
 
+use std::slice::from_ref;
+
 use crate::bitcoin::{HeaderRules, Network, Params, network_of};
 use crate::chain::{HeaderTree, MEDIAN_BLOCKS, Outcome, Start};
 use crate::dump::FileTable;
@@ -109,31 +111,43 @@ impl<'a> Judge<'a> {
                 let taken = self.take_run(headers, ids, &positions[run]);
                 if taken > 0 {
                     index += taken;
+                    self.keep_up()?;
                     continue;
                 }
             }
             self.take_one(&headers[index], ids[index], positions[index], magic);
             index += 1;
-            // After each header, so that the file does not depend on how the input is cut.
-            if let (Some(tree), Opened::Headers(sink), None) =
-                (&self.tree, &mut self.opened, &self.obstacle)
-            {
-                sink.keep_up(tree)?;
-            }
+            self.keep_up()?;
         }
         Ok(())
+    }
+
+    /// Brings the chain file to the best branch if that is far ahead. Whether it is must be seen at each header,
+    /// so that the file does not depend on how the input is cut.
+    fn keep_up(&mut self) -> Result<(), Error> {
+        match (&self.tree, &mut self.opened, &self.obstacle) {
+            (Some(tree), Opened::Headers(sink), None) => sink.keep_up(tree),
+            _ => Ok(()),
+        }
     }
 
     /// Takes as many headers as continue the chain and show nothing new, and says how many. A header
     /// that shows a network is no child of an accepted block, unless of the one that the tree starts
     /// with.
     fn take_run(&mut self, headers: &[Header], ids: &[Hash256], positions: &[Position]) -> usize {
-        match (&mut self.tree, &self.opened) {
-            // What the tree does not keep goes to the file header by header.
-            (_, Opened::Headers(_)) | (None, _) => 0,
-            (Some(tree), _) if tree.is_at_start() => 0,
-            (Some(tree), _) => tree.insert_run(headers, ids, positions),
+        let Some(tree) = self.tree.as_mut().filter(|tree| !tree.is_at_start()) else { return 0 };
+        let Opened::Headers(sink) = &mut self.opened else {
+            return tree.insert_run(headers, ids, positions);
+        };
+        // Elsewhere the best branch may grow by more than a header at a time.
+        if !tree.is_at_best() {
+            return 0;
         }
+        let count = headers.len().min(sink.room(tree) as usize);
+        let first = tree.best() + 1;
+        let taken = tree.insert_run(&headers[..count], &ids[..count], &positions[..count]);
+        sink.took(first, &headers[..taken]);
+        taken
     }
 
     /// Brings the chain file to the best branch, if there is a file, and waits until all of it is safe.
@@ -380,7 +394,7 @@ fn insert(
 ) {
     let number = tree.insert(header, id, position);
     if let (Opened::Headers(sink), Some(number)) = (opened, number) {
-        sink.took(number, header);
+        sink.took(number, from_ref(header));
     }
 }
 

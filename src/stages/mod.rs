@@ -22,6 +22,7 @@ mod check;
 mod family;
 mod follow;
 mod hash;
+mod header_sink;
 mod judge;
 mod ledger;
 mod ledger_bodies;

@@ -2,24 +2,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use crate::bitcoin::{BlockStore, HeaderRules, HeaderStore, LoadedBlocks, LoadedHeaders, Params};
+use crate::bitcoin::{BlockStore, HeaderRules, LoadedBlocks, LoadedHeaders, Params};
 use crate::chain::HeaderTree;
 use crate::chain::file::{
     AnyStorage, BranchFile, ChainFile, ChainFileError, FileHead, FileStorage, Storage,
 };
 use crate::error::Error;
 use crate::ledger::{self, LoadedLedger};
-use crate::primitives::{Hash256, Header};
+use crate::primitives::Hash256;
 
-use super::{Busy, Stored};
-
-/// Headers in a frame.
-const RUN_MAX: usize = 1 << 12;
-
-/// How far the best branch is ahead of the file before the file follows.
-const AHEAD_MAX: u32 = 100_000;
+use super::Stored;
+use super::header_sink::HeaderSink;
 
 /// A chain file that takes what passes. `P` are the parameters of the chain, `L` is what the file holds.
 pub struct AppendTo<'a, P, L> {
@@ -132,7 +126,7 @@ pub(super) enum Append<'a> {
 /// The same, open.
 pub(super) enum Opened<'a> {
     Nothing,
-    Headers(HeaderSink<'a>),
+    Headers(Box<HeaderSink<'a>>),
     Blocks(BlockStore, Commits<'a>),
 }
 
@@ -141,8 +135,8 @@ impl<'a> Append<'a> {
         !matches!(self, Self::Nothing)
     }
 
-    /// Opens the file, and gives it with the tree of what it holds. With `overlap`, headers are written by a
-    /// thread of its own; blocks are left to [`super::follow::Sink`].
+    /// Opens the file, and gives it with the tree of what it holds. With `overlap`, headers are appended by
+    /// threads of their own; blocks are left to [`super::follow::Sink`].
     pub(super) fn open(
         self,
         params: &Params,
@@ -152,7 +146,7 @@ impl<'a> Append<'a> {
             Self::Nothing => Ok((Opened::Nothing, None)),
             Self::Headers(append_to) => {
                 let (sink, tree) = HeaderSink::open(append_to, params, overlap)?;
-                Ok((Opened::Headers(sink), Some(tree)))
+                Ok((Opened::Headers(Box::new(sink)), Some(tree)))
             }
             Self::Blocks(AppendTo { path, mut open, committed }) => {
                 let LoadedBlocks { store, tree } = open(params)?;
@@ -163,148 +157,5 @@ impl<'a> Append<'a> {
                 Ok((Opened::Blocks(store, Commits::new(path, committed)), Some(tree)))
             }
         }
-    }
-}
-
-/// The way of headers into a chain file.
-pub(super) struct HeaderSink<'a> {
-    store: HeaderStore,
-    commits: Commits<'a>,
-    /// The number of the first header that the file did not hold, once there is one.
-    first: Option<u32>,
-    /// What the tree does not keep of the headers from there on.
-    seals: Vec<Seal>,
-    /// How long this thread was busy with the file: before the end, and then.
-    appending: Duration,
-    ending: Duration,
-}
-
-/// What the tree of headers does not keep of one.
-struct Seal {
-    merkle_root: Hash256,
-    nonce: u32,
-}
-
-impl<'a> HeaderSink<'a> {
-    /// Opens the file of `append_to`, and gives it with the tree of what it holds.
-    fn open(
-        append_to: AppendHeaders<'a>,
-        params: &Params,
-        overlap: bool,
-    ) -> Result<(Self, HeaderTree<HeaderRules>), Error> {
-        let AppendTo { path, mut open, committed } = append_to;
-        let LoadedHeaders { store, tree } = open(params)?;
-        let found = LoadedHeaders::file_head(store.params());
-        if let Some(why) = found.difference(&LoadedHeaders::file_head(params)) {
-            return Err(Error::usage(format!("{}: {why}", path.display())));
-        }
-        let commits = Commits::new(path, committed);
-        let store = if overlap { store.write_behind() } else { Ok(store) };
-        let store = store.map_err(|error| commits.error(error.into()))?;
-        Ok((
-            Self {
-                store,
-                commits,
-                first: None,
-                seals: Vec::new(),
-                appending: Duration::ZERO,
-                ending: Duration::ZERO,
-            },
-            tree,
-        ))
-    }
-
-    /// Learns of a header that got a number in the tree; they come without gaps.
-    pub(super) fn took(&mut self, number: u32, header: &Header) {
-        let first = *self.first.get_or_insert(number);
-        debug_assert_eq!((number - first) as usize, self.seals.len());
-        self.seals.push(Seal { merkle_root: header.merkle_root(), nonce: header.nonce() });
-    }
-
-    /// Brings the file to the best branch if that is far ahead.
-    pub(super) fn keep_up(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
-        let height = tree.block(self.store.tip()).height();
-        let mut begun = Ok(());
-        if tree.best_height().saturating_sub(height) >= AHEAD_MAX {
-            let start = Instant::now();
-            begun = self.begin_to_follow(tree);
-            self.appending += start.elapsed();
-        }
-        self.commits.acknowledge(self.store.branch_mut(), begun, false)
-    }
-
-    /// Waits until what was begun is safe.
-    pub(super) fn settle(&mut self) -> Result<(), Error> {
-        self.commits.acknowledge(self.store.branch_mut(), Ok(()), true)
-    }
-
-    /// Brings the file to the best branch, commits, and waits until all of it is safe.
-    pub(super) fn finish(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
-        let start = Instant::now();
-        let begun = self.begin_to_follow(tree);
-        self.ending += start.elapsed();
-        self.commits.acknowledge(self.store.branch_mut(), begun, true)
-    }
-
-    /// Brings the file to the best branch, and begins to commit.
-    fn begin_to_follow(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), ChainFileError> {
-        let (tip, best) = (self.store.tip(), tree.best());
-        if tree.block(best).work() > tree.block(tip).work() {
-            self.append(tree, tip, best)?;
-        }
-        if !self.store.file().is_dirty() {
-            return Ok(());
-        }
-        let tip = tree.block(self.store.tip());
-        self.store.branch_mut().begin_commit(tip)
-    }
-
-    fn append(
-        &mut self,
-        tree: &HeaderTree<HeaderRules>,
-        tip: u32,
-        best: u32,
-    ) -> Result<(), ChainFileError> {
-        let (back, forth) = tree.route(tip, best);
-        if let Some(last) = back.last() {
-            let fork = tree.parent(*last).expect("genesis is never taken back");
-            let count = tree.block(tip).height() - tree.block(fork).height();
-            self.store.take_back(count, fork)?;
-        }
-        let mut run = Vec::with_capacity(RUN_MAX.min(forth.len()));
-        for numbers in forth.chunks(RUN_MAX) {
-            run.clear();
-            for &number in numbers {
-                run.push((number, self.header(tree, number)?));
-            }
-            self.store.append(&run, tree.block(self.store.tip()))?;
-        }
-        Ok(())
-    }
-
-    /// A header of the tree, whole.
-    fn header(
-        &mut self,
-        tree: &HeaderTree<HeaderRules>,
-        number: u32,
-    ) -> Result<Header, ChainFileError> {
-        let block = tree.block(number);
-        let place = self.first.and_then(|first| number.checked_sub(first));
-        let seal = place.and_then(|place| self.seals.get(place as usize));
-        let Some((seal, parent)) = seal.zip(block.parent()) else {
-            return self.store.header(number, block);
-        };
-        let (version, time, bits) = (block.version(), block.time(), block.bits());
-        Ok(Header::from_fields(version, parent.id(), seal.merkle_root, time, bits, seal.nonce))
-    }
-
-    pub(super) fn stored(&self) -> Stored {
-        self.commits.stored(self.store.file())
-    }
-
-    /// Adds how long it took; what took place while headers were connected was counted as that.
-    pub(super) fn add_to(&self, busy: &mut Busy) {
-        busy.append += self.appending + self.ending + self.store.file().busy_behind();
-        busy.connect = busy.connect.saturating_sub(self.appending);
     }
 }

@@ -29,6 +29,9 @@ use crate::bitcoin::{HeaderRules, Params};
 /// The shortest header: time, Merkle root, nonce.
 const HEADER_LEN_MIN: usize = 1 + 32 + 4;
 
+/// The most headers in a frame.
+const RUN_MAX: usize = 1 << 12;
+
 /// What a chain file holds, read whole.
 pub struct LoadedHeaders {
     /// The file, to append to.
@@ -44,6 +47,20 @@ pub struct HeaderStore {
     runs: Runs,
     /// The run that was looked up last.
     at_hand: Option<(u32, Vec<Fields>)>,
+}
+
+/// Headers that follow the tip of a chain file: the first is a child of the tip, and each of the others of
+/// the one before it.
+#[derive(Debug, Default)]
+pub struct NextHeaders {
+    /// The height of the tip.
+    pub parent_height: u32,
+    /// The time of the tip, in seconds since 1970-01-01.
+    pub parent_time: u32,
+    /// The number of each header in the tree.
+    pub numbers: Vec<u32>,
+    /// As many headers.
+    pub headers: Vec<Header>,
 }
 
 /// Where headers stand in the file.
@@ -64,7 +81,9 @@ impl Runs {
 
     fn set(&mut self, number: u32, run: u32) {
         let number = number as usize;
-        self.frame_of.resize(self.frame_of.len().max(number + 1), None);
+        if number >= self.frame_of.len() {
+            self.frame_of.resize(number + 1, None);
+        }
         self.frame_of[number] = Some(run);
     }
 
@@ -305,30 +324,33 @@ impl HeaderStore {
         damaged(offset, "the header is not the one that was there before")
     }
 
-    /// Appends sound headers, the first a child of the tip, and each of the others of the one before it, each
-    /// with its number in the tree.
+    /// Appends sound headers.
     ///
     /// # Errors
     /// If the file cannot be written.
     ///
     /// # Panics
-    /// If there are none.
-    pub fn append(
-        &mut self,
-        headers: &[(u32, Header)],
-        tip: Ancestor<'_>,
-    ) -> Result<(), ChainFileError> {
-        let [.., (last, header)] = headers else { panic!("a run of headers holds at least one") };
+    /// If there are none, or not as many as numbers.
+    pub fn append(&mut self, next: &NextHeaders) -> Result<(), ChainFileError> {
+        let NextHeaders { parent_height, parent_time, numbers, headers } = next;
+        assert_eq!(numbers.len(), headers.len(), "a number for each header");
+        let (tip, last) = numbers.last().zip(headers.last()).expect("a header at least");
         // Each header names the id of the one before it, which need not be computed again.
-        let ids = headers[1..].iter().map(|(_, header)| header.parent());
-        let ids: Vec<_> = ids.chain([header.id()]).collect();
-        let run = || encode_run(tip.time(), headers.iter().map(|(_, header)| header));
-        let offset = self.branch.append_headers(*last, &ids, run)?;
-        let run = self.runs.add(offset, tip.height() + 1);
-        for (number, _) in headers {
-            self.runs.set(*number, run);
-        }
-        Ok(())
+        let last_id = last.id();
+        let id = |next: usize| headers.get(next).map_or(last_id, Header::parent);
+        let ids = (1..headers.len() + 1).map(id);
+        let runs = &mut self.runs;
+        self.branch.append_headers(*tip, ids, |file| {
+            let (mut height, mut time) = (*parent_height, *parent_time);
+            for (numbers, headers) in numbers.chunks(RUN_MAX).zip(headers.chunks(RUN_MAX)) {
+                let offset = file.append_headers(&encode_run(time, headers.iter()))?;
+                let run = runs.add(offset, height + 1);
+                numbers.iter().for_each(|number| runs.set(*number, run));
+                height += u32::try_from(headers.len()).expect("as many as there are numbers");
+                time = headers.last().map_or(time, Header::time);
+            }
+            Ok(())
+        })
     }
 
     /// Takes headers back; `tip` is the one that is the tip then.

@@ -9,5 +9,5 @@ mod params;
 pub(crate) use body::Packer;
 
 pub use blocks::{BlockEvent, BlockStore, LoadedBlocks, StoredBlock};
-pub use headers::{HeaderStore, LoadedHeaders};
+pub use headers::{HeaderStore, LoadedHeaders, NextHeaders};
 pub use params::params_of_head;

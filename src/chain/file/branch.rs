@@ -76,36 +76,35 @@ impl BranchFile {
         }
     }
 
-    /// Appends a run of headers that have these ids, and of which the last is the tip then, as `number`. Gives
-    /// the offset of the frame.
-    pub(crate) fn append_headers(
+    /// Has `append` append headers that have these ids, and of which the last is the tip then, as `number`.
+    pub(crate) fn append_headers<T>(
         &mut self,
         number: u32,
-        ids: &[Hash256],
-        encode: impl FnOnce() -> Vec<u8>,
-    ) -> Result<u64, ChainFileError> {
+        ids: impl ExactSizeIterator<Item = Hash256> + Clone + Sync,
+        append: impl FnOnce(&mut ChainFile<AnyStorage>) -> Result<T, ChainFileError>,
+    ) -> Result<T, ChainFileError> {
         let Self { file, ids: tree, .. } = self;
         let hash = |tree: &mut Option<IdTree>| {
             if let Some(tree) = tree {
-                ids.iter().for_each(|id| tree.push(*id));
+                ids.clone().for_each(|id| tree.push(id));
             }
         };
         // Frames take about as long to hash as ids.
         let is_worth_it = self.is_behind && ids.len() >= HASHED_BESIDE_MIN;
-        let (offset, is_hashed) = thread::scope(|scope| {
+        let (appended, is_hashed) = thread::scope(|scope| {
             let hashing = is_worth_it.then(|| Builder::new().spawn_scoped(scope, || hash(tree)));
-            let offset = file.append_headers(&encode());
+            let appended = append(file);
             // Without a thread the work is done all the same.
             match hashing.and_then(Result::ok).map(ScopedJoinHandle::join) {
                 Some(Err(panic)) => resume_unwind(panic),
-                hashed => (offset, hashed.is_some()),
+                hashed => (appended, hashed.is_some()),
             }
         });
         if !is_hashed {
             hash(tree);
         }
         self.tip = number;
-        offset
+        appended
     }
 
     /// Takes blocks back; `tip` is the block that is the tip then.
@@ -126,6 +125,24 @@ impl BranchFile {
     pub(crate) fn begin_commit(&mut self, tip: Ancestor<'_>) -> Result<(), ChainFileError> {
         let record = self.tip_record(tip);
         self.file.begin_commit(record)
+    }
+
+    /// The same where the tree is out of reach: the tip is at this height and has this id.
+    ///
+    /// # Panics
+    /// If blocks were taken back, and [`BranchFile::know_ids`] was not called since.
+    pub(crate) fn begin_commit_at(
+        &mut self,
+        height: u32,
+        id: Hash256,
+    ) -> Result<(), ChainFileError> {
+        let tree_root = self.ids.as_mut().expect("the ids are known").root();
+        self.file.begin_commit(TipRecord { height, id, tree_root })
+    }
+
+    /// Looks up the ids of the best branch unless they are known. `tip` is the tip in the tree.
+    pub(crate) fn know_ids(&mut self, tip: Ancestor<'_>) {
+        self.ids.get_or_insert_with(|| IdTree::of(tip));
     }
 
     fn tip_record(&mut self, tip: Ancestor<'_>) -> TipRecord {

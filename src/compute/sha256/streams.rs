@@ -42,6 +42,18 @@ struct Lane<'a> {
 /// What a message ends with. It stays where it is written, and lanes are small enough to be moved.
 type Tail = [[u8; BLOCK]; TAIL_BLOCKS];
 
+/// Writes the rest of a message of so many bytes to a tail of zeros, and what is behind it (FIPS 180-4, 5.1.1).
+/// Gives the number of blocks.
+fn put_tail(tail: &mut Tail, rest: &[u8], len: usize) -> usize {
+    let blocks = blocks(rest.len());
+    let bytes = tail.as_flattened_mut();
+    bytes[..rest.len()].copy_from_slice(rest);
+    bytes[rest.len()] = 0x80;
+    let end = blocks * BLOCK;
+    bytes[end - 8..end].copy_from_slice(&(8 * len as u64).to_be_bytes());
+    blocks
+}
+
 impl<'a> Lane<'a> {
     /// The state of `place` from its first block on.
     fn new(function: HashFunction, place: usize, message: &'a [u8], tail: &mut Tail) -> Self {
@@ -50,12 +62,7 @@ impl<'a> Lane<'a> {
         let body = if message.len() <= room { &[] } else { message.as_chunks::<BLOCK>().0 };
         let rest = &message[body.len() * BLOCK..];
         *tail = [[0; BLOCK]; TAIL_BLOCKS];
-        let tail_to = blocks(rest.len());
-        let bytes = tail.as_flattened_mut();
-        bytes[..rest.len()].copy_from_slice(rest);
-        bytes[rest.len()] = 0x80;
-        let end = tail_to * BLOCK;
-        bytes[end - 8..end].copy_from_slice(&(8 * message.len() as u64).to_be_bytes());
+        let tail_to = put_tail(tail, rest, message.len());
         let again = function == HashFunction::Sha256d;
         Self { place, again, body, tail_from: 0, tail_to }
     }
@@ -92,10 +99,9 @@ impl Jobs<'_> {
         compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
         compress_one: impl Fn(&mut State, &[[u8; BLOCK]]),
     ) {
-        let blocks = |place: &usize| blocks(self.messages[*place].len());
         let mut places: Vec<usize> = (0..self.digests.len()).collect();
-        places.sort_unstable_by_key(|place| Reverse(blocks(place)));
-        self.hash_places(places.into_iter(), compress, compress_one);
+        places.sort_unstable_by_key(|place| Reverse(self.blocks(*place)));
+        self.hash_places(&places, compress, compress_one);
     }
 
     /// Hashes all messages, up to `N` at a time, one after the other: quicker for two lanes.
@@ -104,8 +110,12 @@ impl Jobs<'_> {
         compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
         compress_one: impl Fn(&mut State, &[[u8; BLOCK]]),
     ) {
-        let places = 0..self.digests.len();
-        self.hash_places(places, compress, compress_one);
+        let places: Vec<usize> = (0..self.digests.len()).collect();
+        self.hash_places(&places, compress, compress_one);
+    }
+
+    fn blocks(&self, place: usize) -> usize {
+        blocks(self.messages[place].len())
     }
 
     /// Hashes the messages of these places, which are all that there are.
@@ -113,6 +123,63 @@ impl Jobs<'_> {
     /// `compress` hashes runs of blocks, equally many of each lane, into the lanes' states, and
     /// `compress_one` does so for one lane, which is quicker than lanes of which few are busy.
     fn hash_places<const N: usize>(
+        mut self,
+        mut places: &[usize],
+        compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
+        compress_one: impl Fn(&mut State, &[[u8; BLOCK]]),
+    ) {
+        let mut others = Vec::new();
+        while let Some((first, behind)) = places.split_first() {
+            let blocks = self.blocks(*first);
+            let lanes = places.first_chunk::<N>();
+            match lanes.filter(|lanes| lanes.iter().all(|place| self.blocks(*place) == blocks)) {
+                Some(lanes) => {
+                    self.hash_equal(lanes, blocks, &compress);
+                    places = &places[N..];
+                }
+                None => {
+                    others.push(*first);
+                    places = behind;
+                }
+            }
+        }
+        self.hash_mixed(others.into_iter(), compress, compress_one);
+    }
+
+    /// Hashes messages that fill `blocks` each: nobody has to look which lane is free.
+    fn hash_equal<const N: usize>(
+        &mut self,
+        places: &[usize; N],
+        blocks: usize,
+        compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
+    ) {
+        // The blocks before the tail lie in all messages whole.
+        let whole = blocks.saturating_sub(TAIL_BLOCKS);
+        let mut states = [IV; N];
+        if whole > 0 {
+            let run = |place: usize| &self.messages[place].as_chunks::<BLOCK>().0[..whole];
+            compress(&mut states, places.map(run));
+        }
+        let mut tails = [[[0; BLOCK]; TAIL_BLOCKS]; N];
+        for (tail, place) in tails.iter_mut().zip(places) {
+            let message = self.messages[*place];
+            put_tail(tail, &message[whole * BLOCK..], message.len());
+        }
+        compress(&mut states, std::array::from_fn(|lane| &tails[lane][..blocks - whole]));
+        if self.function == HashFunction::Sha256d {
+            for (tail, state) in tails.iter_mut().zip(&states) {
+                tail[0] = block_of_digest(state);
+            }
+            states = [IV; N];
+            compress(&mut states, std::array::from_fn(|lane| &tails[lane][..1]));
+        }
+        for (place, state) in places.iter().zip(&states) {
+            self.digests[*place] = digest_of(state);
+        }
+    }
+
+    /// Hashes messages of different lengths: each lane takes the next when it is done.
+    fn hash_mixed<const N: usize>(
         self,
         mut places: impl Iterator<Item = usize>,
         compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
