@@ -361,14 +361,19 @@ impl<'a> Transaction<'a> {
         (0..count).map(move |_| prefixed(&mut reader))
     }
 
-    /// The items of each input's witness; nothing at all if it comes without witnesses.
-    pub fn witnesses(&self) -> impl ExactSizeIterator<Item = Vec<&'a [u8]>> + use<'a> {
+    /// Gives `take` the items of each input's witness; nothing at all if it comes without witnesses.
+    pub fn each_witness(&self, mut take: impl FnMut(&[&'a [u8]])) {
+        if !self.has_witness() {
+            return;
+        }
         let mut reader = self.reader(self.witnesses_at);
-        let count = if self.has_witness() { self.inputs().len() } else { 0 };
-        (0..count).map(move |_| {
+        let mut witness = Vec::new();
+        for _ in self.inputs() {
             let items = reader.compact_size().expect(PARSED);
-            (0..items).map(|_| prefixed(&mut reader)).collect()
-        })
+            witness.clear();
+            witness.extend((0..items).map(|_| prefixed(&mut reader)));
+            take(&witness);
+        }
     }
 
     /// Whether it is a coinbase: one input that spends nothing.  (Bitcoin Core: `IsCoinBase`.)

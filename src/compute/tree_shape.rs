@@ -14,8 +14,8 @@ pub enum TreeShape {
 }
 
 impl TreeShape {
-    /// The root, which the host computes.
-    pub(super) fn root(self, leaves: &[Hash256]) -> Hash256 {
+    /// The root over some leaves, which the host computes.
+    pub(crate) fn root(self, leaves: &[Hash256]) -> Hash256 {
         match self {
             Self::Bitcoin => cpu::merkle_root(leaves),
             Self::Rfc6962 => rfc6962::root(leaves),

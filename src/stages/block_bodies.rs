@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::slice;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -27,13 +28,14 @@ pub(super) const BLOCK_COST: usize = 512;
 pub(super) struct BodyJudge<'a> {
     params: &'a Params,
     backend: &'a dyn Backend,
-    /// Whether sound bodies are packed for the chain file.
-    packs: bool,
+    /// Packers that nobody uses right now, if sound bodies are packed for the chain file.
+    packers: Option<Mutex<Vec<Packer>>>,
 }
 
 impl<'a> BodyJudge<'a> {
-    pub(super) const fn new(params: &'a Params, backend: &'a dyn Backend, packs: bool) -> Self {
-        Self { params, backend, packs }
+    /// With `packs`, sound bodies are packed for the chain file.
+    pub(super) fn new(params: &'a Params, backend: &'a dyn Backend, packs: bool) -> Self {
+        Self { params, backend, packers: packs.then(Mutex::default) }
     }
 }
 
@@ -52,14 +54,38 @@ impl JudgeBodies<BlockContext> for BodyJudge<'_> {
         }
         let judged = bodies.into_par_iter().zip(verdicts);
         let judged = judged.map_init(
-            || self.packs.then(Packer::new),
-            |packer, (ReadBody { task, bytes }, verdict)| {
-                let pack = || packer.as_mut().map(|packer| packer.pack(&bytes));
+            || self.packers.as_ref().map(Lent::of),
+            |lent, (ReadBody { task, bytes }, verdict)| {
+                let pack = || lent.as_mut().map(|lent| lent.pack(&bytes));
                 let prepared = verdict.is_ok().then(pack);
                 JudgedBody { body: task.body, bytes, prepared, verdict }
             },
         );
         judged.collect()
+    }
+}
+
+/// A packer that goes back to the others afterwards: it has much memory, which the next batch needs again.
+struct Lent<'p> {
+    packer: Option<Packer>,
+    to: &'p Mutex<Vec<Packer>>,
+}
+
+impl<'p> Lent<'p> {
+    fn of(packers: &'p Mutex<Vec<Packer>>) -> Self {
+        let packer = packers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Self { packer, to: packers }
+    }
+
+    fn pack(&mut self, block: &[u8]) -> Vec<u8> {
+        self.packer.get_or_insert_with(Packer::new).pack(block)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let packer = self.packer.take();
+        self.to.lock().unwrap_or_else(PoisonError::into_inner).extend(packer);
     }
 }
 

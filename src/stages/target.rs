@@ -124,9 +124,10 @@ pub(super) enum Append<'a> {
 }
 
 /// The same, open.
+#[expect(clippy::large_enum_variant, reason = "there is one")]
 pub(super) enum Opened<'a> {
     Nothing,
-    Headers(Box<HeaderSink<'a>>),
+    Headers(HeaderSink<'a>),
     Blocks(BlockStore, Commits<'a>),
 }
 
@@ -146,7 +147,7 @@ impl<'a> Append<'a> {
             Self::Nothing => Ok((Opened::Nothing, None)),
             Self::Headers(append_to) => {
                 let (sink, tree) = HeaderSink::open(append_to, params, overlap)?;
-                Ok((Opened::Headers(Box::new(sink)), Some(tree)))
+                Ok((Opened::Headers(sink), Some(tree)))
             }
             Self::Blocks(AppendTo { path, mut open, committed }) => {
                 let LoadedBlocks { store, tree } = open(params)?;

@@ -19,7 +19,9 @@ use zstd::bulk::Decompressor;
 use crate::bitcoin::difficulty::{Required, Schedule, required_bits};
 use crate::bitcoin::{Block, Params};
 use crate::chain::Ancestor;
-use crate::primitives::{Hash256, Header};
+use crate::compute::TreeShape;
+use crate::compute::sha256::Platform;
+use crate::primitives::{Hash256, HashFunction, Header, Messages};
 use crate::wire::{Fault, Malformed, Reader, put_varint, put_zigzag};
 
 use super::columns;
@@ -31,37 +33,37 @@ const BLOCK_LEN_MAX: usize = 4_000_000;
 const ZSTD_FIRST: u8 = 0x28;
 
 /// Packs the transactions of blocks, one block after the other.
-pub(crate) struct Packer {
-    columns: columns::Packer,
-    zstd: Decompressor<'static>,
-    unpacked: Vec<u8>,
-}
+pub(crate) struct Packer(columns::Packer);
 
 impl Packer {
     pub(crate) fn new() -> Self {
-        Self { columns: columns::Packer::new(), zstd: decompressor(), unpacked: Vec::new() }
+        Self(columns::Packer::new())
     }
 
     /// What a frame holds of a block's transactions. The same bytes give the same, whoever packs them.
     pub(crate) fn pack(&mut self, block: &[u8]) -> Vec<u8> {
         let transactions = &block[Header::LEN..];
-        let columns = Block::parse(block).ok().and_then(|block| self.columns.columns(&block));
-        match columns {
-            Some(columns) if self.is_worth_it(&columns, transactions) => columns,
-            _ => self.columns.plain(transactions),
-        }
+        let columns = Block::parse(block).ok().and_then(|block| {
+            let ids = ids_of(&block);
+            let columns = self.0.columns(&block, &ids)?;
+            let is_worth_it = columns.len() < transactions.len();
+            (is_worth_it && self.0.lead_back(&ids, transactions)).then_some(columns)
+        });
+        columns.unwrap_or_else(|| self.0.plain(transactions))
     }
+}
 
-    /// Whether columns are shorter than what they are made of, and lead back to it. They always do: nothing
-    /// is lost to a mistake if they do not.
-    fn is_worth_it(&mut self, columns: &[u8], transactions: &[u8]) -> bool {
-        self.unpacked.clear();
-        let len = transactions.len();
-        let unpacked = columns::decode(columns, len, &mut self.zstd, &mut self.unpacked);
-        debug_assert_eq!(unpacked, Ok(()));
-        debug_assert!(self.unpacked == transactions);
-        columns.len() < len && unpacked.is_ok() && self.unpacked == transactions
+/// The ids of a block's transactions.
+fn ids_of(block: &Block<'_>) -> Vec<Hash256> {
+    let transactions = block.transactions();
+    if let [only] = transactions {
+        return vec![only.id()];
     }
+    let mut messages = Messages::with_capacity(transactions.len(), block.stripped_len());
+    transactions.iter().for_each(|each| messages.push(&each.stripped()));
+    let mut ids = vec![Hash256::ZERO; transactions.len()];
+    Platform::detect().hash_messages(HashFunction::Sha256d, &messages.slices(), &mut ids);
+    ids
 }
 
 fn decompressor() -> Decompressor<'static> {
@@ -124,8 +126,10 @@ impl Unpacked {
         bytes.resize(Header::LEN, 0);
         unpack(&fields, zstd, &mut bytes).map_err(|error| format!("the transactions: {error}"))?;
         let block = Block::parse(&bytes).map_err(|error| error.to_string())?;
-        let ids: Vec<_> = block.transactions().par_iter().map(|each| each.id()).collect();
-        let merkle_root = crate::primitives::merkle_root(&ids);
+        let ids = ids_of(&block);
+        // Nothing says of a file that is damaged that there are any.
+        let merkle_root =
+            if ids.is_empty() { Hash256::ZERO } else { TreeShape::Bitcoin.root(&ids) };
         let Fields { version, step, nonce, .. } = fields;
         Ok(Self { version, step, nonce, merkle_root, bytes })
     }

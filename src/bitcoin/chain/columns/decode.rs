@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use zstd::bulk::Decompressor;
 
-use crate::primitives::sha256d;
+use crate::primitives::{Hash256, sha256d};
 use crate::wire::{Fault, Malformed, Reader, put_compact_size};
 
 use super::Column::{
@@ -19,7 +19,7 @@ use super::{
 /// Appends to `out` the transactions, which are `len` bytes, that stand in these columns.
 ///
 /// # Errors
-/// What is wrong with them.
+/// What is wrong with the columns.
 pub(in super::super) fn decode(
     columns: &[u8],
     len: usize,
@@ -27,13 +27,24 @@ pub(in super::super) fn decode(
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
     let columns = unpack(columns, len, zstd)?;
-    let mut decoder = Decoder {
-        columns: columns.iter().map(|bytes| Reader::new(bytes)).collect(),
-        end: out.len() + len,
-        out,
-        transactions: Vec::new(),
-        lock_time: 0,
-    };
+    let columns = columns.iter().map(|bytes| Reader::new(bytes)).collect();
+    put_together(columns, len, None, out)
+}
+
+/// Appends to `out` the transactions, which are `len` bytes, that stand in these columns, or in rows if it is one.
+/// `ids` are those of the transactions, if the caller knows them: then those that are spent in the same block need
+/// not be hashed. If they are others, so are the transactions.
+///
+/// # Errors
+/// What is wrong with the columns.
+pub(super) fn put_together(
+    columns: Vec<Reader<'_>>,
+    len: usize,
+    ids: Option<&[Hash256]>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    let end = out.len() + len;
+    let mut decoder = Decoder { columns, out, end, transactions: Vec::new(), ids, lock_time: 0 };
     decoder.run().map_err(|malformed| malformed.to_string())
 }
 
@@ -83,12 +94,13 @@ fn unpack<'a>(
     Ok(columns)
 }
 
-struct Decoder<'a, 'o> {
+struct Decoder<'a, 'o, 'i> {
     columns: Vec<Reader<'a>>,
     out: &'o mut Vec<u8>,
     /// How long `out` may become.
     end: usize,
     transactions: Vec<Place>,
+    ids: Option<&'i [Hash256]>,
     lock_time: u32,
 }
 
@@ -106,7 +118,7 @@ const fn fault(what: &'static str) -> Malformed {
     Reader::fault_at(0, Fault::NotAllowed(what))
 }
 
-impl<'a> Decoder<'a, '_> {
+impl<'a> Decoder<'a, '_, '_> {
     fn run(&mut self) -> Result<(), Malformed> {
         let count = self.at(Counts).varint()?;
         put_compact_size(self.out, count);
@@ -227,6 +239,10 @@ impl<'a> Decoder<'a, '_> {
         let place = place.ok_or(fault("no transaction before"))?;
         if let Some(id) = place.id {
             return Ok(id);
+        }
+        let known = self.ids.zip(number).and_then(|(ids, number)| ids.get(number));
+        if let Some(id) = known {
+            return Ok(*id.as_bytes());
         }
         let out = &self.out;
         let lock_time = place.end - 4;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 use zstd::bulk::Compressor;
 
 use crate::bitcoin::{Block, Input, Transaction};
@@ -13,31 +13,63 @@ use super::Column::{
     Counts, Ids, Indices, Items, Kinds, Lengths, Other, Sequences, Shapes, Signatures, Sources,
     Values,
 };
+use super::decode::put_together;
 use super::{
     AS_BEFORE, BY_ID, COLUMN_COUNT, COLUMNS, Column, DER, HAS_WITNESS, IS_LOCKED, ITEMS, NO_LIST,
     NOTHING, PACKED_ROWS, ROWS, SCRIPTS, SEQUENCES, SIGHASH_ALL, VALUE_MAX,
 };
 
 /// Fields of transactions, sorted into columns.
+#[derive(Default)]
 struct Columns {
     bytes: [Vec<u8>; COLUMN_COUNT],
     in_rows: bool,
 }
 
+/// The transactions of a block that came so far, by their ids.
+struct Earlier<'b> {
+    ids: &'b [Hash256],
+    /// The number of each, by the first eight bytes of its id: of those that share them, the last.
+    numbers: HashMap<u64, usize, RandomState>,
+}
+
+impl<'b> Earlier<'b> {
+    fn new(ids: &'b [Hash256]) -> Self {
+        let numbers = HashMap::with_capacity_and_hasher(ids.len(), RandomState::default());
+        Self { ids, numbers }
+    }
+
+    /// Adds the transaction `number`.
+    fn add(&mut self, number: usize) {
+        self.numbers.insert(first_word(self.ids[number].as_bytes()), number);
+    }
+
+    /// The number of the transaction that has this id, if there is one.
+    fn find(&self, id: &[u8; 32]) -> Option<usize> {
+        let number = *self.numbers.get(&first_word(id))?;
+        (self.ids[number].as_bytes() == id).then_some(number)
+    }
+}
+
+fn first_word(id: &[u8; 32]) -> u64 {
+    u64::from_le_bytes(*id.first_chunk().expect("eight of 32 bytes"))
+}
+
 impl Columns {
-    /// The transactions of a block; `None` if one of them is unusual.
-    fn of(block: &Block<'_>, in_rows: bool) -> Option<Self> {
-        let mut columns = Self { bytes: [const { Vec::new() }; COLUMN_COUNT], in_rows };
+    /// Puts the transactions of a block, which have these ids, in place of what was there; `None` if one of them
+    /// is unusual.
+    fn fill(&mut self, block: &Block<'_>, ids: &[Hash256], in_rows: bool) -> Option<()> {
+        self.bytes.iter_mut().for_each(Vec::clear);
+        self.in_rows = in_rows;
         let transactions = block.transactions();
-        put_varint(columns.at(Counts), transactions.len() as u64);
-        let mut numbers =
-            HashMap::with_capacity_and_hasher(transactions.len(), RandomState::default());
-        let mut lock_time = 0;
+        put_varint(self.at(Counts), transactions.len() as u64);
+        let mut earlier = Earlier::new(ids);
+        let (mut lock_time, mut items) = (0, Vec::new());
         for (number, transaction) in transactions.iter().enumerate() {
-            columns.put_transaction(number, transaction, &numbers, &mut lock_time)?;
-            numbers.insert(transaction.id(), number);
+            self.put_transaction(number, transaction, &earlier, &mut lock_time, &mut items)?;
+            earlier.add(number);
         }
-        Some(columns)
+        Some(())
     }
 
     fn at(&mut self, column: Column) -> &mut Vec<u8> {
@@ -48,12 +80,14 @@ impl Columns {
         self.at(column).extend_from_slice(bytes);
     }
 
-    fn put_transaction(
+    /// `items` is memory for the items of a script.
+    fn put_transaction<'b>(
         &mut self,
         number: usize,
-        transaction: &Transaction<'_>,
-        numbers: &HashMap<Hash256, usize, RandomState>,
+        transaction: &Transaction<'b>,
+        earlier: &Earlier<'_>,
         last_lock_time: &mut u32,
+        items: &mut Vec<&'b [u8]>,
     ) -> Option<()> {
         let version = i32::from_le_bytes(*transaction.bytes().first_chunk()?);
         let (inputs, outputs) = (transaction.inputs(), transaction.outputs());
@@ -80,25 +114,24 @@ impl Columns {
         }
         let mut before = None;
         for input in inputs {
-            self.put_input(number, &input, before, numbers);
+            self.put_input(number, &input, before, earlier, items);
             before = input.prevout.first_chunk::<32>();
         }
         for output in outputs {
             self.put_value(u64::try_from(output.value).ok()?)?;
             self.put_script(output.script);
         }
-        for witness in transaction.witnesses() {
-            self.put_list(&witness);
-        }
+        transaction.each_witness(|witness| self.put_list(witness));
         Some(())
     }
 
-    fn put_input(
+    fn put_input<'b>(
         &mut self,
         number: usize,
-        input: &Input<'_>,
+        input: &Input<'b>,
         before: Option<&[u8; 32]>,
-        numbers: &HashMap<Hash256, usize, RandomState>,
+        earlier: &Earlier<'_>,
+        items: &mut Vec<&'b [u8]>,
     ) {
         let (id, index) = input.prevout.split_at(32);
         let id: &[u8; 32] = id.first_chunk().expect("32 bytes");
@@ -106,7 +139,7 @@ impl Columns {
             NOTHING
         } else if before == Some(id) {
             AS_BEFORE
-        } else if let Some(place) = numbers.get(&Hash256::from_bytes(*id)) {
+        } else if let Some(place) = earlier.find(id) {
             AS_BEFORE + (number - place) as u64
         } else {
             BY_ID
@@ -125,12 +158,11 @@ impl Columns {
         if code == 0 {
             self.put(Other, &input.sequence.to_le_bytes());
         }
-        match pushes(input.script) {
-            Some(items) => self.put_list(&items),
-            None => {
-                self.at(Items).push(NO_LIST);
-                self.put_other(input.script);
-            }
+        if find_pushes(input.script, items).is_some() {
+            self.put_list(items);
+        } else {
+            self.at(Items).push(NO_LIST);
+            self.put_other(input.script);
         }
     }
 
@@ -198,10 +230,10 @@ impl Columns {
     }
 }
 
-/// What a script pushes, if it does nothing else, each in the shortest way that has a length.
-fn pushes(script: &[u8]) -> Option<Vec<&[u8]>> {
+/// Finds what a script pushes, if it does nothing else, each in the shortest way that has a length.
+fn find_pushes<'b>(script: &'b [u8], items: &mut Vec<&'b [u8]>) -> Option<()> {
+    items.clear();
     let mut reader = Reader::new(script);
-    let mut items = Vec::new();
     while reader.remaining() > 0 {
         let len = match reader.u8().ok()? {
             len @ 0..=75 => usize::from(len),
@@ -211,8 +243,7 @@ fn pushes(script: &[u8]) -> Option<Vec<&[u8]>> {
         };
         items.push(reader.take(len).ok()?);
     }
-    let is_list = items.len() < NO_LIST.into();
-    is_list.then_some(items)
+    (items.len() < NO_LIST.into()).then_some(())
 }
 
 /// The parts of a signature in DER: which of its numbers have a zero before them (bit 0: the first, bit 1: the
@@ -246,21 +277,31 @@ const PACKED_FROM: usize = 48;
 /// And rows: without many transactions hardly anything in them comes twice.
 const ROWS_PACKED_FROM: usize = 256;
 
-/// Packs transactions, one block after the other: what zstd needs for that is made once.
-pub(in super::super) struct Packer(Compressor<'static>);
+/// Packs transactions, one block after the other: what that needs is made once.
+pub(in super::super) struct Packer {
+    columns: Columns,
+    zstd: Zstd,
+    restored: Vec<u8>,
+}
 
 impl Packer {
     pub(in super::super) fn new() -> Self {
-        Self(Compressor::new(LEVEL).expect("a level that zstd has"))
+        let zstd = Compressor::new(LEVEL).expect("a level that zstd has");
+        Self { columns: Columns::default(), zstd: Zstd(zstd), restored: Vec::new() }
     }
 
-    /// The columns of a block's transactions; `None` if one of them is unusual.
-    pub(in super::super) fn columns(&mut self, block: &Block<'_>) -> Option<Vec<u8>> {
+    /// The columns of a block's transactions, which have these ids; `None` if one of them is unusual.
+    pub(in super::super) fn columns(
+        &mut self,
+        block: &Block<'_>,
+        ids: &[Hash256],
+    ) -> Option<Vec<u8>> {
+        let Self { columns, zstd, .. } = self;
         let in_rows = block.encoded_len() < ROWS_BELOW;
-        let columns = Columns::of(block, in_rows)?;
+        columns.fill(block, ids, in_rows)?;
         if in_rows {
             let [rows, ..] = &columns.bytes;
-            return Some(match self.packed(rows, ROWS_PACKED_FROM) {
+            return Some(match zstd.packed(rows, ROWS_PACKED_FROM) {
                 Some(packed) => {
                     let mut out = vec![PACKED_ROWS];
                     put_varint(&mut out, rows.len() as u64);
@@ -275,23 +316,43 @@ impl Packer {
             put_varint(&mut out, bytes.len() as u64);
             // Signatures never shrink.
             let packed =
-                if index == Signatures as usize { None } else { self.packed(bytes, PACKED_FROM) };
+                if index == Signatures as usize { None } else { zstd.packed(bytes, PACKED_FROM) };
             put_varint(&mut out, packed.as_ref().map_or(0, |packed| packed.len() as u64));
             out.extend_from_slice(packed.as_ref().unwrap_or(bytes));
         }
         Some(out)
     }
 
+    /// Whether the columns that were made last, before zstd, lead back to `transactions`, which have these ids.
+    /// They always do: nothing is lost to a mistake here if they do not.
+    pub(in super::super) fn lead_back(&mut self, ids: &[Hash256], transactions: &[u8]) -> bool {
+        let columns = &self.columns.bytes[..if self.columns.in_rows { 1 } else { COLUMN_COUNT }];
+        let columns = columns.iter().map(|bytes| Reader::new(bytes)).collect();
+        self.restored.clear();
+        let restored = put_together(columns, transactions.len(), Some(ids), &mut self.restored);
+        debug_assert_eq!(restored, Ok(()));
+        debug_assert!(self.restored == transactions);
+        restored.is_ok() && self.restored == transactions
+    }
+
+    /// A zstd frame, however long it is.
+    pub(in super::super) fn plain(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.zstd.frame(bytes)
+    }
+}
+
+struct Zstd(Compressor<'static>);
+
+impl Zstd {
     /// The bytes as zstd packs them, if there are at least `from` and that makes them shorter.
     fn packed(&mut self, bytes: &[u8], from: usize) -> Option<Vec<u8>> {
         if bytes.len() < from {
             return None;
         }
-        Some(self.plain(bytes)).filter(|packed| packed.len() + 4 < bytes.len())
+        Some(self.frame(bytes)).filter(|packed| packed.len() + 4 < bytes.len())
     }
 
-    /// A zstd frame, however long it is.
-    pub(in super::super) fn plain(&mut self, bytes: &[u8]) -> Vec<u8> {
+    fn frame(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.0.compress(bytes).expect("memory takes any block")
     }
 }
