@@ -166,7 +166,7 @@ fn what_passed_before_a_rejected_header_is_kept() {
 fn another_network_a_moved_fork_and_a_trusted_start_are_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("dump.hdr");
-    let refused = |chain: &[Header], options: &blockmill::stages::Options, file: &Shared| {
+    let refused = |chain: &[Header], options: &Options, file: &Shared| {
         std::fs::write(&path, dump(chain)).expect("a file");
         let (before, writes) = (file.bytes(), file.writes());
         let (validation, acks) = append_headers(&path, options, file);

@@ -231,6 +231,21 @@ mod tests {
         }
     }
 
+    /// No sound block has none, but a file that is damaged may say so.
+    #[test]
+    fn a_block_without_transactions_is_read() {
+        let params = Params::of(Network::Regtest);
+        let tree = HeaderTree::new(HeaderRules::new(params, u64::MAX), Start::Genesis, 0);
+        let parent = tree.block(BlockTree::<HeaderRules>::START);
+        let bytes = [&tree.rules().params().genesis.as_bytes()[..], &[0]].concat();
+        for packed in [columns::Packer::new().plain(&[0]), Packer::new().pack(&bytes)] {
+            let payload = encode(&bytes, &packed, parent.time());
+            let found = decode(&payload, tree.rules().params(), parent).expect("a block");
+            assert_eq!(found[Header::LEN..], [0]);
+            assert_eq!(header_of(&found).merkle_root(), Hash256::ZERO);
+        }
+    }
+
     #[test]
     fn a_lying_length_makes_no_room() {
         let mut payload = vec![0; 4];

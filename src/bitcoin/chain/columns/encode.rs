@@ -27,25 +27,25 @@ struct Columns {
 }
 
 /// The transactions of a block that came so far, by their ids.
-struct Earlier<'b> {
+pub(super) struct Earlier<'b> {
     ids: &'b [Hash256],
     /// The number of each, by the first eight bytes of its id: of those that share them, the last.
     numbers: HashMap<u64, usize, RandomState>,
 }
 
 impl<'b> Earlier<'b> {
-    fn new(ids: &'b [Hash256]) -> Self {
+    pub(super) fn new(ids: &'b [Hash256]) -> Self {
         let numbers = HashMap::with_capacity_and_hasher(ids.len(), RandomState::default());
         Self { ids, numbers }
     }
 
     /// Adds the transaction `number`.
-    fn add(&mut self, number: usize) {
+    pub(super) fn add(&mut self, number: usize) {
         self.numbers.insert(first_word(self.ids[number].as_bytes()), number);
     }
 
     /// The number of the transaction that has this id, if there is one.
-    fn find(&self, id: &[u8; 32]) -> Option<usize> {
+    pub(super) fn find(&self, id: &[u8; 32]) -> Option<usize> {
         let number = *self.numbers.get(&first_word(id))?;
         (self.ids[number].as_bytes() == id).then_some(number)
     }

@@ -2,6 +2,9 @@
 
 use zstd::bulk::Decompressor;
 
+use crate::primitives::Hash256;
+
+use super::encode::Earlier;
 use super::{PACKED_ROWS, ROWS, decode};
 
 /// A count of one, and a transaction of version 1 with one input that spends nothing and one output.
@@ -89,4 +92,23 @@ fn lies_about_counts_and_lengths_end_at_once() {
     for len in [&[7][..], &[9], &[0], &many] {
         assert!(with_len(len).is_err(), "{len:?}");
     }
+}
+
+/// Ids can be made that begin alike.
+#[test]
+fn a_transaction_is_found_by_its_whole_id() {
+    let id = |last: u8| {
+        let mut id = [7; 32];
+        id[31] = last;
+        id
+    };
+    let ids = [id(0), id(1), [9; 32]].map(Hash256::from_bytes);
+    let mut earlier = Earlier::new(&ids);
+    assert_eq!(earlier.find(&id(0)), None);
+    earlier.add(0);
+    assert_eq!((earlier.find(&id(0)), earlier.find(&id(1))), (Some(0), None));
+    earlier.add(1);
+    earlier.add(2);
+    assert_eq!((earlier.find(&id(0)), earlier.find(&id(1))), (None, Some(1)));
+    assert_eq!(earlier.find(&[9; 32]), Some(2));
 }
