@@ -368,7 +368,7 @@ impl<'a> Transaction<'a> {
         }
         let mut reader = self.reader(self.witnesses_at);
         let mut witness = Vec::new();
-        for _ in self.inputs() {
+        for _ in 0..self.inputs().len() {
             let items = reader.compact_size().expect(PARSED);
             witness.clear();
             witness.extend((0..items).map(|_| prefixed(&mut reader)));

@@ -15,11 +15,10 @@ pub use body_rules::{
     BLOCK_WEIGHT_MAX, BlockContext, BodyRules, LOCK_TIME_THRESHOLD, MONEY_MAX, SIGOPS_COST_MAX,
     WITNESS_SCALE, check_transaction, claimed_height,
 };
-pub(crate) use chain::Packer;
 pub use chain::{
-    BlockEvent, BlockStore, HeaderStore, LoadedBlocks, LoadedHeaders, NextHeaders, StoredBlock,
-    params_of_head,
+    BlockEvent, BlockStore, HeaderStore, LoadedBlocks, LoadedHeaders, StoredBlock, params_of_head,
 };
+pub(crate) use chain::{NextHeaders, Packer};
 pub use difficulty::retarget;
 pub use genesis::{genesis_block, put_block_record};
 pub use header_rules::{FUTURE_MAX_S, HeaderRules, TIMEWARP_MAX_S};

@@ -162,7 +162,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         self.last() == START
     }
 
-    /// Whether the header taken last is the end of the branch with the most work.
+    /// Whether the node pushed last is the end of the branch with the most work.
     #[must_use]
     pub fn is_at_best(&self) -> bool {
         self.best == self.last()
@@ -202,6 +202,12 @@ impl<R: HeaderRules> HeaderTree<R> {
     #[must_use]
     pub fn block(&self, number: u32) -> Ancestor<'_> {
         Ancestor::new(&self.nodes, number, self.run)
+    }
+
+    /// Whether a header was rejected, which it stays.
+    #[must_use]
+    pub fn is_rejected(&self, number: u32) -> bool {
+        matches!(self.nodes[number as usize].state, State::Rejected { .. })
     }
 
     /// The number of a block's parent, unless the tree begins with it.

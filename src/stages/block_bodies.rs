@@ -24,6 +24,9 @@ use super::family::{JudgeBodies, JudgedBody, Known, ReadBody, groups};
 /// The memory that a block takes while it is judged, beside its bytes: where it stands in several lists.
 pub(super) const BLOCK_COST: usize = 512;
 
+/// A packer that has more memory than this, which few blocks need, is not kept: each thread may have one.
+const PACKER_BYTES_MAX: usize = 8 << 20;
+
 /// Judges bodies, batch by batch.
 pub(super) struct BodyJudge<'a> {
     params: &'a Params,
@@ -65,7 +68,7 @@ impl JudgeBodies<BlockContext> for BodyJudge<'_> {
     }
 }
 
-/// A packer that goes back to the others afterwards: it has much memory, which the next batch needs again.
+/// A packer that goes back to the others afterwards, as the next batch needs its memory again.
 struct Lent<'p> {
     packer: Option<Packer>,
     to: &'p Mutex<Vec<Packer>>,
@@ -84,7 +87,7 @@ impl<'p> Lent<'p> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let packer = self.packer.take();
+        let packer = self.packer.take().filter(|packer| packer.bytes() <= PACKER_BYTES_MAX);
         self.to.lock().unwrap_or_else(PoisonError::into_inner).extend(packer);
     }
 }
@@ -397,5 +400,34 @@ struct Roots<'r> {
 impl<'r> Roots<'r> {
     const fn of([root, witness_root]: &'r [Option<Hash256>; 2]) -> Self {
         Self { root: root.as_ref(), witness_root: witness_root.as_ref() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bitcoin::{Network, genesis_block};
+
+    #[test]
+    fn packers_with_much_memory_are_not_kept() {
+        let genesis = genesis_block(Network::Main);
+        // A coinbase with an output script of almost four million bytes.
+        let (rest, lock_time) = genesis.split_at(genesis.len() - 4);
+        let rest = &rest[..rest.len() - 68];
+        let script = vec![0x6a; 3_999_000];
+        let len = u32::try_from(script.len()).expect("it is shorter").to_le_bytes();
+        let large = [rest, &[0xfe], &len, &script, lock_time].concat();
+        let packers: Mutex<Vec<Packer>> = Mutex::default();
+        let kept = || packers.lock().expect("nobody panics").len();
+        Lent::of(&packers).pack(&genesis);
+        assert_eq!(kept(), 1);
+        {
+            let mut lent = [Lent::of(&packers), Lent::of(&packers)];
+            assert_eq!(kept(), 0);
+            assert!(lent[0].pack(&large).len() < script.len());
+            lent[1].pack(&genesis);
+        }
+        assert_eq!(kept(), 1);
+        assert!(packers.lock().expect("nobody panics")[0].bytes() < 1 << 20);
     }
 }

@@ -1,14 +1,11 @@
 //! The way of headers into a chain file: the file follows the best branch in large steps, each of which a thread
 //! of its own appends while the next headers are judged.
 
-use std::collections::HashMap;
 use std::io;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-use foldhash::quality::RandomState;
 
 use crate::bitcoin::{HeaderRules, HeaderStore, LoadedHeaders, NextHeaders, Params};
 use crate::chain::HeaderTree;
@@ -22,6 +19,10 @@ use super::{Busy, Stored};
 /// How far the best branch is ahead of the file before the file follows.
 const AHEAD_MAX: u32 = 100_000;
 
+/// The most headers in a step, but for those that follow each other in the tree as well: a multiple of what a
+/// frame holds.
+const STEP_MAX: usize = 24 * HeaderStore::RUN_MAX;
+
 /// The way of headers into a chain file.
 pub(super) struct HeaderSink<'a> {
     /// The file, unless a step is under way.
@@ -29,6 +30,8 @@ pub(super) struct HeaderSink<'a> {
     /// What appends a step; without it this thread does.
     appender: Option<Appender>,
     commits: Commits<'a>,
+    /// See [`AHEAD_MAX`].
+    ahead_max: u32,
     /// The number in the tree of what is the file's tip after the step under way.
     tip: u32,
     kept: Kept,
@@ -54,12 +57,13 @@ impl<'a> HeaderSink<'a> {
         let commits = Commits::new(path, committed);
         let failed = |error: io::Error| commits.error(error.into());
         let store = if overlap { store.write_behind().map_err(failed)? } else { store };
-        let appender = overlap.then(Appender::new).transpose().map_err(failed)?;
         let sink = Self {
             tip: store.tip(),
             store: Some(store),
-            appender,
+            // Without a thread the work is done all the same.
+            appender: overlap.then(Appender::new).and_then(Result::ok),
             commits,
+            ahead_max: AHEAD_MAX,
             kept: Kept::default(),
             detained: Duration::ZERO,
             appending: Duration::ZERO,
@@ -68,14 +72,17 @@ impl<'a> HeaderSink<'a> {
     }
 
     /// Learns of headers that got numbers in the tree, one after the other; they come without gaps.
-    pub(super) fn took(&mut self, first: u32, headers: &[Header]) {
+    pub(super) fn took(&mut self, tree: &HeaderTree<HeaderRules>, first: u32, headers: &[Header]) {
         self.kept.push(first, headers);
+        if self.kept.latest.len() > 2 * self.ahead_max as usize {
+            self.kept.set_aside(|number| !tree.is_rejected(number));
+        }
     }
 
     /// By how many headers the best branch can grow before the file follows.
     pub(super) fn room(&self, tree: &HeaderTree<HeaderRules>) -> u32 {
         let ahead = tree.best_height().saturating_sub(tree.block(self.tip).height());
-        AHEAD_MAX.saturating_sub(ahead)
+        self.ahead_max.saturating_sub(ahead)
     }
 
     /// Brings the file to the best branch if that is far ahead, and tells of what is safe.
@@ -84,7 +91,7 @@ impl<'a> HeaderSink<'a> {
             return self.tell(false);
         }
         let start = Instant::now();
-        let followed = self.follow(tree);
+        let followed = self.follow(tree).map(|forth| self.kept.forget(tree, forth));
         self.detained += start.elapsed();
         followed
     }
@@ -96,46 +103,67 @@ impl<'a> HeaderSink<'a> {
 
     /// Brings the file to the best branch, commits, and waits until all of it is safe.
     pub(super) fn finish(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
-        let followed = self.follow(tree);
+        let followed = self.follow(tree).map(drop);
         let settled = self.settle();
         followed.and(settled)
     }
 
-    /// Begins to bring the file to the best branch, and to commit that, when the step before is done.
-    fn follow(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<(), Error> {
+    /// Begins to bring the file to the best branch, and to commit that, when the step before is done. Gives the
+    /// numbers of the headers that it appends.
+    fn follow(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<Vec<u32>, Error> {
         let (tip, best) = (self.tip, tree.best());
         let is_better = tree.block(best).work() > tree.block(tip).work();
         let (back, forth) = if is_better { tree.route(tip, best) } else { Default::default() };
-        let begun = self.come_back(true).unwrap_or(Ok(()));
-        let store = self.store.as_mut().expect(HERE);
-        self.commits.acknowledge(store.branch_mut(), begun, false)?;
-        if forth.is_empty() && !store.file().is_dirty() {
-            return Ok(());
-        }
+        self.tell_of_step()?;
         let start = Instant::now();
+        let store = self.store.as_mut().expect(HERE);
+        if forth.is_empty() && !store.file().is_dirty() {
+            return Ok(forth);
+        }
         if let Some(last) = back.last() {
             let fork = tree.parent(*last).expect("genesis is never taken back");
             let count = tree.block(tip).height() - tree.block(fork).height();
-            let taken_back = store.take_back(count, fork);
-            taken_back.map_err(|source| self.commits.error(source))?;
+            self.tip = fork;
+            store.take_back(count, fork).map_err(|source| self.commits.error(source))?;
         }
-        let fork = tree.block(store.tip());
-        store.branch_mut().know_ids(fork);
-        let (parent_height, parent_time) = (fork.height(), fork.time());
-        let headers = self.kept.take(&forth, |number| store.header(number, tree.block(number)));
-        let headers = headers.map_err(|source| self.commits.error(source))?;
-        self.tip = forth.last().copied().unwrap_or(self.tip);
-        let tip = tree.block(self.tip);
-        let step = Step {
-            next: NextHeaders { parent_height, parent_time, numbers: forth, headers },
-            height: tip.height(),
-            id: tip.id(),
-        };
+        store.branch_mut().know_ids(tree.block(self.tip));
         self.appending += start.elapsed();
-        self.hand_over(step)
+        if let Some(headers) = self.kept.take_all(&forth) {
+            self.hand_over(tree, forth.clone(), headers, true)?;
+            return Ok(forth);
+        }
+        let steps = forth.len().div_ceil(STEP_MAX).max(1);
+        for step in 0..steps {
+            let from = step * STEP_MAX;
+            let numbers = &forth[from..forth.len().min(from + STEP_MAX)];
+            self.tell_of_step()?;
+            let start = Instant::now();
+            let store = self.store.as_mut().expect(HERE);
+            let headers = numbers.iter().map(|number| self.kept.header(tree, *number, store));
+            let headers = headers.collect::<Result<Vec<_>, _>>();
+            let headers = headers.map_err(|source| self.commits.error(source))?;
+            self.appending += start.elapsed();
+            self.hand_over(tree, numbers.to_vec(), headers, step + 1 == steps)?;
+        }
+        Ok(forth)
     }
 
-    fn hand_over(&mut self, step: Step) -> Result<(), Error> {
+    /// Has headers appended, which have these numbers in the tree, and with `commits` committed.
+    fn hand_over(
+        &mut self,
+        tree: &HeaderTree<HeaderRules>,
+        numbers: Vec<u32>,
+        headers: Vec<Header>,
+        commits: bool,
+    ) -> Result<(), Error> {
+        let parent = tree.block(self.tip);
+        self.tip = numbers.last().copied().unwrap_or(self.tip);
+        let tip = tree.block(self.tip);
+        let (parent_height, parent_time) = (parent.height(), parent.time());
+        let step = Step {
+            next: NextHeaders { parent_height, parent_time, numbers, headers },
+            commit: commits.then(|| (tip.height(), tip.id())),
+        };
         let store = self.store.take().expect(HERE);
         match &mut self.appender {
             Some(appender) => {
@@ -143,11 +171,18 @@ impl<'a> HeaderSink<'a> {
                 Ok(())
             }
             None => {
-                let begun = self.take_back(step.carry_out(store));
+                let begun = self.receive(step.carry_out(store));
                 let store = self.store.as_mut().expect(HERE);
                 self.commits.acknowledge(store.branch_mut(), begun, false)
             }
         }
+    }
+
+    /// Waits for the step under way, if there is one, and tells of the commits that are safe by then.
+    fn tell_of_step(&mut self) -> Result<(), Error> {
+        let begun = self.come_back(true).unwrap_or(Ok(()));
+        let store = self.store.as_mut().expect(HERE);
+        self.commits.acknowledge(store.branch_mut(), begun, false)
     }
 
     /// Tells of the commits that are safe by now; with `wait`, when all that were begun are.
@@ -162,10 +197,11 @@ impl<'a> HeaderSink<'a> {
     fn come_back(&mut self, wait: bool) -> Option<Result<(), ChainFileError>> {
         let appender = self.appender.as_mut().filter(|_| self.store.is_none())?;
         let done = if wait { Some(appender.wait()) } else { appender.done() }?;
-        Some(self.take_back(done))
+        Some(self.receive(done))
     }
 
-    fn take_back(&mut self, done: Done) -> Result<(), ChainFileError> {
+    /// Takes over what comes of a step.
+    fn receive(&mut self, done: Done) -> Result<(), ChainFileError> {
         let Done { store, headers, took, result } = done;
         self.store = Some(store);
         self.kept.reuse(headers);
@@ -192,12 +228,19 @@ const HERE: &str = "no step is under way";
 struct Kept {
     /// The number of the first of the latest, if there are any.
     first: u32,
-    /// Those since the last step, in the order of their numbers.
+    /// The latest, in the order of their numbers.
     latest: Vec<Header>,
-    /// Older ones, which are on other branches than the file.
-    others: HashMap<u32, Header, RandomState>,
+    /// Of older ones, which may be on the best branch later, what the tree does not keep; in the same order.
+    others: Vec<(u32, Seal)>,
     /// Memory for the latest.
     spare: Vec<Header>,
+}
+
+/// What the tree does not keep of a header.
+#[derive(Clone, Copy)]
+struct Seal {
+    merkle_root: Hash256,
+    nonce: u32,
 }
 
 impl Kept {
@@ -205,40 +248,59 @@ impl Kept {
         if self.latest.is_empty() {
             self.first = first;
         }
-        debug_assert_eq!((first - self.first) as usize, self.latest.len());
+        assert_eq!((first - self.first) as usize, self.latest.len(), "headers come without gaps");
         self.latest.extend_from_slice(headers);
     }
 
-    /// Takes the headers of these numbers, those that are not here from the file.
-    fn take(
-        &mut self,
-        numbers: &[u32],
-        mut of_file: impl FnMut(u32) -> Result<Header, ChainFileError>,
-    ) -> Result<Vec<Header>, ChainFileError> {
-        let latest = std::mem::replace(&mut self.latest, std::mem::take(&mut self.spare));
-        // As nearly always.
-        if numbers.len() == latest.len() && (self.first..).zip(numbers).all(|(a, b)| a == *b) {
-            return Ok(latest);
+    /// All of the latest, if their numbers are these, as nearly always.
+    fn take_all(&mut self, numbers: &[u32]) -> Option<Vec<Header>> {
+        let is_straight = numbers.len() == self.latest.len()
+            && (self.first..).zip(numbers).all(|(latest, number)| latest == *number);
+        is_straight.then(|| std::mem::replace(&mut self.latest, std::mem::take(&mut self.spare)))
+    }
+
+    /// A header of the tree, from the file if it is not here.
+    fn header(
+        &self,
+        tree: &HeaderTree<HeaderRules>,
+        number: u32,
+        store: &mut HeaderStore,
+    ) -> Result<Header, ChainFileError> {
+        let place = number.checked_sub(self.first).map(|place| place as usize);
+        if let Some(header) = place.and_then(|place| self.latest.get(place)) {
+            return Ok(*header);
         }
-        let mut is_taken = vec![false; latest.len()];
-        let mut headers = Vec::with_capacity(numbers.len());
-        for &number in numbers {
-            let place = number.checked_sub(self.first).map(|place| place as usize);
-            let header = match place.filter(|&place| place < latest.len()) {
-                Some(place) => {
-                    is_taken[place] = true;
-                    latest[place]
-                }
-                None => match self.others.remove(&number) {
-                    Some(header) => header,
-                    None => of_file(number)?,
-                },
-            };
-            headers.push(header);
+        let block = tree.block(number);
+        let seal = self.others.binary_search_by_key(&number, |(other, _)| *other);
+        let Some((seal, parent)) = seal.ok().zip(block.parent()) else {
+            return store.header(number, block);
+        };
+        let Seal { merkle_root, nonce } = self.others[seal].1;
+        let (version, time, bits) = (block.version(), block.time(), block.bits());
+        Ok(Header::from_fields(version, parent.id(), merkle_root, time, bits, nonce))
+    }
+
+    /// Forgets headers that the file has now. Of the latest, the others become older ones.
+    fn forget(&mut self, tree: &HeaderTree<HeaderRules>, mut numbers: Vec<u32>) {
+        // All of them were taken.
+        if self.latest.is_empty() && self.others.is_empty() {
+            return;
         }
-        let left = (self.first..).zip(latest).zip(is_taken).filter(|(_, is_taken)| !is_taken);
-        self.others.extend(left.map(|(header, _)| header));
-        Ok(headers)
+        numbers.sort_unstable();
+        let is_left = |number: &u32| numbers.binary_search(number).is_err();
+        if self.others.last().is_some_and(|(last, _)| numbers.first() <= Some(last)) {
+            self.others.retain(|(number, _)| is_left(number));
+        }
+        self.set_aside(|number| is_left(&number) && !tree.is_rejected(number));
+    }
+
+    /// Makes older ones of those of the latest that may be on the best branch later.
+    fn set_aside(&mut self, may_be: impl Fn(u32) -> bool) {
+        let latest = (self.first..).zip(self.latest.drain(..));
+        let left = latest.filter(|(number, _)| may_be(*number));
+        let seal =
+            |header: Header| Seal { merkle_root: header.merkle_root(), nonce: header.nonce() };
+        self.others.extend(left.map(|(number, header)| (number, seal(header))));
     }
 
     fn reuse(&mut self, mut headers: Vec<Header>) {
@@ -247,12 +309,11 @@ impl Kept {
     }
 }
 
-/// Headers that the file takes at once, and then commits.
+/// Headers that the file takes at once.
 struct Step {
     next: NextHeaders,
-    /// The height and the id of its tip then.
-    height: u32,
-    id: Hash256,
+    /// The height and the id of its tip then, if that is to be committed.
+    commit: Option<(u32, Hash256)>,
 }
 
 /// What comes of a step.
@@ -275,7 +336,7 @@ impl Step {
         if !self.next.headers.is_empty() {
             store.append(&self.next)?;
         }
-        store.branch_mut().begin_commit_at(self.height, self.id)
+        self.commit.map_or(Ok(()), |(height, id)| store.branch_mut().begin_commit_at(height, id))
     }
 }
 
@@ -346,41 +407,194 @@ impl Drop for Appender {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::slice::from_ref;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::bitcoin::Network;
+    use crate::chain::file::{MemoryStorage, Storage};
+    use crate::verdict::Position;
 
-    fn header(number: u32) -> Header {
-        let genesis = Params::of(Network::Regtest).genesis;
-        Header::from_fields(1, Hash256::ZERO, Hash256::ZERO, number, genesis.bits(), number)
+    /// A disk, one of whose syncs fails.
+    #[derive(Clone)]
+    struct Disk {
+        memory: Arc<Mutex<MemoryStorage>>,
+        /// How many syncs succeed.
+        good_syncs: Arc<AtomicUsize>,
     }
 
-    fn headers(numbers: impl IntoIterator<Item = u32>) -> Vec<Header> {
-        numbers.into_iter().map(header).collect()
+    impl Disk {
+        fn new(good_syncs: usize) -> Self {
+            let bytes = LoadedHeaders::empty_file(&Params::of(Network::Regtest));
+            let memory = Arc::new(Mutex::new(MemoryStorage { bytes }));
+            Self { memory, good_syncs: Arc::new(AtomicUsize::new(good_syncs)) }
+        }
+
+        fn with<T>(&self, work: impl FnOnce(&mut MemoryStorage) -> T) -> T {
+            work(&mut self.memory.lock().expect("nobody panics with it"))
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            self.with(|memory| memory.bytes.clone())
+        }
+    }
+
+    impl Storage for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.with(|memory| memory.len())
+        }
+        fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+            self.with(|memory| memory.read_at(offset, bytes))
+        }
+        fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.with(|memory| memory.write_at(offset, bytes))
+        }
+        fn truncate(&mut self, len: u64) -> io::Result<()> {
+            self.with(|memory| memory.truncate(len))
+        }
+        fn sync(&mut self) -> io::Result<()> {
+            let one_less = |left: usize| left.checked_sub(1);
+            let is_good = self.good_syncs.fetch_update(SeqCst, SeqCst, one_less).is_ok();
+            if is_good { Ok(()) } else { Err(io::Error::other("the disk is gone")) }
+        }
+    }
+
+    fn extend(parent: &Header, count: usize, salt: u8) -> Vec<Header> {
+        let mut headers: Vec<Header> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let parent = headers.last().unwrap_or(parent);
+            let (root, time) = (Hash256::from_bytes([salt; 32]), parent.time() + 600);
+            let with = |nonce| {
+                Header::from_fields(0x2000_0000, parent.id(), root, time, parent.bits(), nonce)
+            };
+            let mut tries = (0..).map(with);
+            headers.extend(tries.find(|header| header.is_solved_by(&header.id())));
+        }
+        headers
+    }
+
+    /// A chain of 45 headers, another branch from the header at 18 on that is the best for a while, and both
+    /// in an order in which the file follows now one and now the other.
+    fn two_branches() -> (Vec<Header>, Vec<Header>) {
+        let chain = extend(&Params::of(Network::Regtest).genesis, 45, 0);
+        let branch = extend(&chain[17], 15, 1);
+        let order = [&chain[..22], &branch, &chain[22..]].concat();
+        (chain, order)
+    }
+
+    /// Has a file follow headers in steps of ten, and gives the heights of the commits that it was told of.
+    fn follow(headers: &[Header], disk: &Disk, overlap: bool) -> (Vec<u32>, Result<Stored, Error>) {
+        let params = Params::of(Network::Regtest);
+        let told = RefCell::new(Vec::new());
+        let append_to = AppendTo {
+            path: "memory".into(),
+            open: Box::new(|_| Ok(LoadedHeaders::open(Box::new(disk.clone())).expect("a file"))),
+            committed: Box::new(|height, _| {
+                told.borrow_mut().push(height);
+                Ok(())
+            }),
+        };
+        let (mut sink, mut tree) = HeaderSink::open(append_to, &params, overlap).expect("a file");
+        sink.ahead_max = 10;
+        let mut take = |(index, header): (u64, &Header)| {
+            let number = tree.insert(header, header.id(), Position(index));
+            if let Some(number) = number {
+                sink.took(&tree, number, from_ref(header));
+            }
+            sink.keep_up(&tree)
+        };
+        let took = (0..).zip(headers).try_for_each(&mut take);
+        let finished = sink.finish(&tree);
+        let stored = took.and(finished).map(|()| sink.stored());
+        drop(sink);
+        (told.into_inner(), stored)
     }
 
     #[test]
-    fn headers_are_kept_until_the_file_has_them() {
-        let nowhere = |number| panic!("{number} is in no file");
+    fn the_file_does_not_depend_on_who_appends() {
+        let (chain, order) = two_branches();
+        let mut before = None;
+        for overlap in [false, true] {
+            let disk = Disk::new(usize::MAX);
+            let (told, stored) = follow(&order, &disk, overlap);
+            assert_eq!((stored.expect("a file").height, told), (45, vec![10, 20, 30, 40, 45]));
+            let bytes = disk.bytes();
+            let storage = Box::new(MemoryStorage { bytes: bytes.clone() });
+            let LoadedHeaders { mut store, tree } = LoadedHeaders::open(storage).expect("a file");
+            assert_eq!(store.file().reorganisations(), 2);
+            for header in &chain {
+                let number = tree.number_of(&header.id()).expect("a header of the file");
+                assert_eq!(store.header(number, tree.block(number)).expect("a header"), *header);
+            }
+            assert!(*before.get_or_insert_with(|| bytes.clone()) == bytes, "{overlap}");
+        }
+    }
+
+    #[test]
+    fn what_was_safe_when_the_disk_failed_is_told_of_and_nothing_else() {
+        let (_, order) = two_branches();
+        let all = [10, 20, 30, 40, 45];
+        for good_syncs in 0..2 * all.len() {
+            for overlap in [false, true] {
+                let disk = Disk::new(good_syncs);
+                let (told, stored) = follow(&order, &disk, overlap);
+                let error = stored.expect_err("a sync failed").to_string();
+                assert!(error.contains("the disk is gone"), "{error}");
+                assert_eq!(told, all[..good_syncs / 2], "{good_syncs}, {overlap}");
+                let storage = Box::new(MemoryStorage { bytes: disk.bytes() });
+                let LoadedHeaders { store, tree } = LoadedHeaders::open(storage).expect("a file");
+                let height = tree.block(store.tip()).height();
+                assert!(height >= told.last().copied().unwrap_or(0), "{good_syncs}, {overlap}");
+            }
+        }
+    }
+
+    #[test]
+    fn headers_that_wait_are_those_that_may_be_needed() {
+        let (chain, _) = two_branches();
+        let rules = HeaderRules::new(Params::of(Network::Regtest), u64::MAX);
+        let mut tree = HeaderTree::new(rules, crate::chain::Start::Genesis, 10);
+        // Not solved by far, and the clock of nobody.
+        let bad = Header::from_fields(4, chain[9].id(), Hash256::ZERO, 0, chain[9].bits(), 0);
+        let branch = extend(&chain[4], 3, 1);
+        let order = [&chain[..10], &[bad], &branch].concat();
         let mut kept = Kept::default();
-        kept.push(10, &headers(10..14));
-        kept.push(14, &headers(14..16));
-        // All of them, as nearly always.
-        let taken = kept.take(&[10, 11, 12, 13, 14, 15], nowhere).expect("no file fails");
-        assert_eq!(taken, headers(10..16));
-        kept.reuse(taken);
-        // Not in their order, and some that the file has.
-        kept.push(16, &headers(16..22));
-        let of_file = |number| Ok(header(100 + number));
-        let taken = kept.take(&[3, 18, 17, 12], of_file).expect("no file fails");
-        assert_eq!(taken, headers([103, 18, 17, 112]));
-        kept.reuse(taken);
-        assert_eq!(kept.others.len(), 4);
-        // Those that were left behind, and as many others.
-        kept.push(22, &headers(22..24));
-        let taken = kept.take(&[16, 19], nowhere).expect("no file fails");
-        assert_eq!(taken, headers([16, 19]));
-        let taken = kept.take(&[20, 21, 22, 23], nowhere).expect("no file fails");
-        assert_eq!(taken, headers(20..24));
-        assert!(kept.others.is_empty());
+        let mut numbers = Vec::new();
+        for (index, header) in (0..).zip(&order) {
+            let number = tree.insert(header, header.id(), Position(index)).expect("a new one");
+            kept.push(number, from_ref(header));
+            numbers.push(number);
+        }
+        assert!(tree.is_rejected(numbers[10]));
+        assert!(kept.take_all(&numbers[..10]).is_none());
+        let mut store = LoadedHeaders::open(Box::new(Disk::new(0))).expect("a file").store;
+        assert_eq!(kept.header(&tree, numbers[3], &mut store).expect("it is here"), chain[3]);
+        kept.forget(&tree, numbers[..10].to_vec());
+        let others: Vec<_> = kept.others.iter().map(|(number, _)| *number).collect();
+        assert_eq!((others, kept.latest.len()), (numbers[11..].to_vec(), 0));
+        assert_eq!(kept.header(&tree, numbers[12], &mut store).expect("it is here"), branch[1]);
+        assert!(kept.header(&tree, numbers[3], &mut store).is_err(), "the file does not hold it");
+        // Those that the file has in the end are forgotten as well.
+        kept.forget(&tree, numbers[11..13].to_vec());
+        assert_eq!(kept.others.len(), 1);
+    }
+
+    #[test]
+    fn a_panic_is_passed_on() {
+        let store = LoadedHeaders::open(Box::new(Disk::new(0))).expect("a file").store;
+        let next = NextHeaders {
+            parent_height: 0,
+            parent_time: 0,
+            numbers: Vec::new(),
+            headers: extend(&Params::of(Network::Regtest).genesis, 1, 0),
+        };
+        let mut appender = Appender::new().expect("a thread");
+        appender.begin(store, Step { next, commit: None });
+        let panic = catch_unwind(AssertUnwindSafe(|| appender.wait())).err().expect("a panic");
+        let message = panic.downcast_ref::<String>().expect("a message");
+        assert!(message.contains("a number for each header"), "{message}");
     }
 }

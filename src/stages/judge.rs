@@ -146,14 +146,16 @@ impl<'a> Judge<'a> {
         let count = headers.len().min(sink.room(tree) as usize);
         let first = tree.best() + 1;
         let taken = tree.insert_run(&headers[..count], &ids[..count], &positions[..count]);
-        sink.took(first, &headers[..taken]);
+        sink.took(tree, first, &headers[..taken]);
         taken
     }
 
     /// Brings the chain file to the best branch, if there is a file, and waits until all of it is safe.
     pub(super) fn follow(&mut self) -> Result<(), Error> {
-        match (&self.tree, &mut self.opened) {
-            (Some(tree), Opened::Headers(sink)) if self.obstacle.is_none() => sink.finish(tree),
+        match (&self.tree, &mut self.opened, &self.obstacle) {
+            (Some(tree), Opened::Headers(sink), None) => sink.finish(tree),
+            // What was begun is told of, whatever came then.
+            (_, Opened::Headers(sink), _) => sink.settle(),
             _ => Ok(()),
         }
     }
@@ -394,7 +396,7 @@ fn insert(
 ) {
     let number = tree.insert(header, id, position);
     if let (Opened::Headers(sink), Some(number)) = (opened, number) {
-        sink.took(number, from_ref(header));
+        sink.took(tree, number, from_ref(header));
     }
 }
 

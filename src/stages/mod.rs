@@ -12,7 +12,8 @@
 //!
 //! Every stage takes its input whole and returns the next type; none reaches back. With more than
 //! one thread the stages overlap: while a batch is judged the next is hashed and the one after that
-//! is read, and no more than a few wait between two stages. A chain file is then written by a thread of its own.
+//! is read, and no more than a few wait between two stages. A chain file is then written by a thread of its own, and
+//! what headers become in it is made by another.
 
 mod accept;
 mod block_bodies;

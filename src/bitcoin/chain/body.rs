@@ -33,28 +33,45 @@ const BLOCK_LEN_MAX: usize = 4_000_000;
 const ZSTD_FIRST: u8 = 0x28;
 
 /// Packs the transactions of blocks, one block after the other.
-pub(crate) struct Packer(columns::Packer);
+pub(crate) struct Packer {
+    platform: Platform,
+    columns: columns::Packer,
+}
 
 impl Packer {
     pub(crate) fn new() -> Self {
-        Self(columns::Packer::new())
+        Self { platform: Platform::detect(), columns: columns::Packer::new() }
+    }
+
+    /// The memory that it keeps for the next block, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.columns.bytes()
     }
 
     /// What a frame holds of a block's transactions. The same bytes give the same, whoever packs them.
     pub(crate) fn pack(&mut self, block: &[u8]) -> Vec<u8> {
         let transactions = &block[Header::LEN..];
         let columns = Block::parse(block).ok().and_then(|block| {
-            let ids = ids_of(&block);
-            let columns = self.0.columns(&block, &ids)?;
+            let ids = ids_of(self.platform, &block);
+            let columns = self.columns.columns(&block, &ids)?;
             let is_worth_it = columns.len() < transactions.len();
-            (is_worth_it && self.0.lead_back(&ids, transactions)).then_some(columns)
+            (is_worth_it && self.columns.lead_back(&ids, transactions)).then_some(columns)
         });
-        columns.unwrap_or_else(|| self.0.plain(transactions))
+        let packed = columns.unwrap_or_else(|| self.columns.plain(transactions));
+        debug_assert!(comes_back(&packed, transactions));
+        packed
     }
 }
 
+/// Whether what a frame holds is read as these transactions.
+fn comes_back(packed: &[u8], transactions: &[u8]) -> bool {
+    let fields = Fields { version: 0, step: 0, nonce: 0, len: transactions.len(), packed };
+    let mut found = Vec::new();
+    unpack(&fields, &mut decompressor(), &mut found).is_ok() && found == transactions
+}
+
 /// The ids of a block's transactions.
-fn ids_of(block: &Block<'_>) -> Vec<Hash256> {
+fn ids_of(platform: Platform, block: &Block<'_>) -> Vec<Hash256> {
     let transactions = block.transactions();
     if let [only] = transactions {
         return vec![only.id()];
@@ -62,7 +79,7 @@ fn ids_of(block: &Block<'_>) -> Vec<Hash256> {
     let mut messages = Messages::with_capacity(transactions.len(), block.stripped_len());
     transactions.iter().for_each(|each| messages.push(&each.stripped()));
     let mut ids = vec![Hash256::ZERO; transactions.len()];
-    Platform::detect().hash_messages(HashFunction::Sha256d, &messages.slices(), &mut ids);
+    platform.hash_messages(HashFunction::Sha256d, &messages.slices(), &mut ids);
     ids
 }
 
@@ -126,7 +143,7 @@ impl Unpacked {
         bytes.resize(Header::LEN, 0);
         unpack(&fields, zstd, &mut bytes).map_err(|error| format!("the transactions: {error}"))?;
         let block = Block::parse(&bytes).map_err(|error| error.to_string())?;
-        let ids = ids_of(&block);
+        let ids = ids_of(Platform::detect(), &block);
         // Nothing says of a file that is damaged that there are any.
         let merkle_root =
             if ids.is_empty() { Hash256::ZERO } else { TreeShape::Bitcoin.root(&ids) };
@@ -243,6 +260,32 @@ mod tests {
             let found = decode(&payload, tree.rules().params(), parent).expect("a block");
             assert_eq!(found[Header::LEN..], [0]);
             assert_eq!(header_of(&found).merkle_root(), Hash256::ZERO);
+        }
+    }
+
+    /// What is left of the block before changes nothing.
+    #[test]
+    fn a_packer_that_was_used_packs_as_a_new_one() {
+        let genesis = genesis_block(Network::Main);
+        let (header, transaction) = genesis[..=Header::LEN].split_at(Header::LEN);
+        assert_eq!(transaction, [1]);
+        let transaction = &genesis[Header::LEN + 1..];
+        let block = |transactions: &[&[u8]]| {
+            let count = u8::try_from(transactions.len()).expect("few");
+            [header, &[count], &transactions.concat()].concat()
+        };
+        // The amount of the last transaction is one that no column takes.
+        let at = transaction.len() - 4 - 68 - 8;
+        let too_much = [&transaction[..at], &[0x7f; 8], &transaction[at + 8..]].concat();
+        let many = vec![transaction; 40];
+        let unusual = [&many[..], &[&too_much]].concat();
+        let (rows, columns, plain) = (block(&[transaction]), block(&many), block(&unusual));
+        let first = |block: &[u8]| Packer::new().pack(block)[0];
+        assert_eq!((first(&columns), first(&plain)), (0, ZSTD_FIRST));
+        assert!([1, 2].contains(&first(&rows)));
+        let mut packer = Packer::new();
+        for block in [&columns, &rows, &plain, &columns, &plain, &rows, &columns] {
+            assert_eq!(packer.pack(block), Packer::new().pack(block));
         }
     }
 

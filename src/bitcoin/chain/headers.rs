@@ -29,9 +29,6 @@ use crate::bitcoin::{HeaderRules, Params};
 /// The shortest header: time, Merkle root, nonce.
 const HEADER_LEN_MIN: usize = 1 + 32 + 4;
 
-/// The most headers in a frame.
-const RUN_MAX: usize = 1 << 12;
-
 /// What a chain file holds, read whole.
 pub struct LoadedHeaders {
     /// The file, to append to.
@@ -51,16 +48,16 @@ pub struct HeaderStore {
 
 /// Headers that follow the tip of a chain file: the first is a child of the tip, and each of the others of
 /// the one before it.
-#[derive(Debug, Default)]
-pub struct NextHeaders {
+#[derive(Debug)]
+pub(crate) struct NextHeaders {
     /// The height of the tip.
-    pub parent_height: u32,
+    pub(crate) parent_height: u32,
     /// The time of the tip, in seconds since 1970-01-01.
-    pub parent_time: u32,
+    pub(crate) parent_time: u32,
     /// The number of each header in the tree.
-    pub numbers: Vec<u32>,
+    pub(crate) numbers: Vec<u32>,
     /// As many headers.
-    pub headers: Vec<Header>,
+    pub(crate) headers: Vec<Header>,
 }
 
 /// Where headers stand in the file.
@@ -264,6 +261,9 @@ impl Loading {
 }
 
 impl HeaderStore {
+    /// The most headers in a frame.
+    pub(crate) const RUN_MAX: usize = 1 << 12;
+
     /// The network.
     #[must_use]
     pub const fn params(&self) -> &Params {
@@ -331,7 +331,7 @@ impl HeaderStore {
     ///
     /// # Panics
     /// If there are none, or not as many as numbers.
-    pub fn append(&mut self, next: &NextHeaders) -> Result<(), ChainFileError> {
+    pub(crate) fn append(&mut self, next: &NextHeaders) -> Result<(), ChainFileError> {
         let NextHeaders { parent_height, parent_time, numbers, headers } = next;
         assert_eq!(numbers.len(), headers.len(), "a number for each header");
         let (tip, last) = numbers.last().zip(headers.last()).expect("a header at least");
@@ -342,7 +342,9 @@ impl HeaderStore {
         let runs = &mut self.runs;
         self.branch.append_headers(*tip, ids, |file| {
             let (mut height, mut time) = (*parent_height, *parent_time);
-            for (numbers, headers) in numbers.chunks(RUN_MAX).zip(headers.chunks(RUN_MAX)) {
+            for (numbers, headers) in
+                numbers.chunks(Self::RUN_MAX).zip(headers.chunks(Self::RUN_MAX))
+            {
                 let offset = file.append_headers(&encode_run(time, headers.iter()))?;
                 let run = runs.add(offset, height + 1);
                 numbers.iter().for_each(|number| runs.set(*number, run));

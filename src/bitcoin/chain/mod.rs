@@ -9,5 +9,6 @@ mod params;
 pub(crate) use body::Packer;
 
 pub use blocks::{BlockEvent, BlockStore, LoadedBlocks, StoredBlock};
-pub use headers::{HeaderStore, LoadedHeaders, NextHeaders};
+pub(crate) use headers::NextHeaders;
+pub use headers::{HeaderStore, LoadedHeaders};
 pub use params::params_of_head;

@@ -18,7 +18,7 @@ pub(crate) struct BranchFile {
     file: ChainFile<AnyStorage>,
     /// The number of the tip in the tree.
     tip: u32,
-    /// The tree over the ids of the best branch, unless blocks were taken back since.
+    /// The tree over the ids of the best branch, once somebody needs it; not while blocks were taken back since.
     ids: Option<IdTree>,
     /// Whether the file is written by a thread of its own.
     is_behind: bool,
@@ -77,12 +77,12 @@ impl BranchFile {
     }
 
     /// Has `append` append headers that have these ids, and of which the last is the tip then, as `number`.
-    pub(crate) fn append_headers<T>(
+    pub(crate) fn append_headers(
         &mut self,
         number: u32,
         ids: impl ExactSizeIterator<Item = Hash256> + Clone + Sync,
-        append: impl FnOnce(&mut ChainFile<AnyStorage>) -> Result<T, ChainFileError>,
-    ) -> Result<T, ChainFileError> {
+        append: impl FnOnce(&mut ChainFile<AnyStorage>) -> Result<(), ChainFileError>,
+    ) -> Result<(), ChainFileError> {
         let Self { file, ids: tree, .. } = self;
         let hash = |tree: &mut Option<IdTree>| {
             if let Some(tree) = tree {
@@ -123,8 +123,8 @@ impl BranchFile {
 
     /// Begins to commit what was appended: see [`ChainFile::begin_commit`]. `tip` is the tip in the tree.
     pub(crate) fn begin_commit(&mut self, tip: Ancestor<'_>) -> Result<(), ChainFileError> {
-        let record = self.tip_record(tip);
-        self.file.begin_commit(record)
+        self.know_ids(tip);
+        self.begin_commit_at(tip.height(), tip.id())
     }
 
     /// The same where the tree is out of reach: the tip is at this height and has this id.

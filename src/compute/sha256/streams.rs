@@ -1,5 +1,6 @@
-//! Messages of any length, side by side: each lane works on a message of its own, and takes the next
-//! one as soon as it is done, so that lanes stay busy whatever the lengths are.
+//! Messages of any length, side by side. Those that fill equally many blocks are hashed in step. Of the others each
+//! lane works on a message of its own, and takes the next one as soon as it is done, so that lanes stay busy
+//! whatever the lengths are.
 
 use std::cmp::Reverse;
 
@@ -92,8 +93,9 @@ impl<'a> Lane<'a> {
 }
 
 impl Jobs<'_> {
-    /// Hashes all messages, up to `N` at a time, those with most blocks first. Lanes whose messages have
-    /// equally many end together, so that runs are long; and none of the longest is left alone at last.
+    /// Hashes all messages, up to `N` at a time, in the order of their blocks, so that nearly all find others with
+    /// equally many. What is left over begins with those that have most: runs are long, and none of the longest is
+    /// left alone at last.
     pub(super) fn hash_by_length<const N: usize>(
         self,
         compress: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),

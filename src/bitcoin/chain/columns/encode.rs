@@ -323,8 +323,8 @@ impl Packer {
         Some(out)
     }
 
-    /// Whether the columns that were made last, before zstd, lead back to `transactions`, which have these ids.
-    /// They always do: nothing is lost to a mistake here if they do not.
+    /// Whether the columns that were made last lead back to `transactions`, which have these ids: by themselves, as
+    /// zstd is trusted with what it packs. They always do, and nothing is lost to a mistake in them if they do not.
     pub(in super::super) fn lead_back(&mut self, ids: &[Hash256], transactions: &[u8]) -> bool {
         let columns = &self.columns.bytes[..if self.columns.in_rows { 1 } else { COLUMN_COUNT }];
         let columns = columns.iter().map(|bytes| Reader::new(bytes)).collect();
@@ -333,6 +333,11 @@ impl Packer {
         debug_assert_eq!(restored, Ok(()));
         debug_assert!(self.restored == transactions);
         restored.is_ok() && self.restored == transactions
+    }
+
+    /// The memory that it keeps for the next block, but for that of zstd.
+    pub(in super::super) fn bytes(&self) -> usize {
+        self.restored.capacity() + self.columns.bytes.iter().map(Vec::capacity).sum::<usize>()
     }
 
     /// A zstd frame, however long it is.
