@@ -570,6 +570,9 @@ mod tests {
         }
         assert!(tree.is_rejected(numbers[10]));
         assert!(kept.take_all(&numbers[..10]).is_none());
+        // As many, but others.
+        let backwards: Vec<_> = numbers.iter().rev().copied().collect();
+        assert!(kept.take_all(&backwards).is_none());
         let mut store = LoadedHeaders::open(Box::new(Disk::new(0))).expect("a file").store;
         assert_eq!(kept.header(&tree, numbers[3], &mut store).expect("it is here"), chain[3]);
         kept.forget(&tree, numbers[..10].to_vec());
