@@ -8,8 +8,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::bitcoin::{HeaderRules, HeaderStore, LoadedHeaders, NextHeaders, Params};
-use crate::chain::HeaderTree;
 use crate::chain::file::ChainFileError;
+use crate::chain::{HeaderRules as _, HeaderTree};
 use crate::error::Error;
 use crate::primitives::{Hash256, Header};
 
@@ -136,13 +136,17 @@ impl<'a> HeaderSink<'a> {
         for step in 0..steps {
             let from = step * STEP_MAX;
             let numbers = &forth[from..forth.len().min(from + STEP_MAX)];
-            self.tell_of_step()?;
             let start = Instant::now();
-            let store = self.store.as_mut().expect(HERE);
-            let headers = numbers.iter().map(|number| self.kept.header(tree, *number, store));
-            let headers = headers.collect::<Result<Vec<_>, _>>();
-            let headers = headers.map_err(|source| self.commits.error(source))?;
+            let (mut headers, missing) = self.kept.headers(tree, numbers);
             self.appending += start.elapsed();
+            // Meanwhile the step before may go on.
+            self.tell_of_step()?;
+            let store = self.store.as_mut().expect(HERE);
+            for place in missing {
+                let number = numbers[place];
+                let header = store.header(number, tree.block(number));
+                headers[place] = header.map_err(|source| self.commits.error(source))?;
+            }
             self.hand_over(tree, numbers.to_vec(), headers, step + 1 == steps)?;
         }
         Ok(forth)
@@ -259,25 +263,44 @@ impl Kept {
         is_straight.then(|| std::mem::replace(&mut self.latest, std::mem::take(&mut self.spare)))
     }
 
-    /// A header of the tree, from the file if it is not here.
-    fn header(
-        &self,
+    /// The headers of these numbers, and the places of those that are not here, where others stand for them.
+    fn headers(
+        &mut self,
         tree: &HeaderTree<HeaderRules>,
-        number: u32,
-        store: &mut HeaderStore,
-    ) -> Result<Header, ChainFileError> {
+        numbers: &[u32],
+    ) -> (Vec<Header>, Vec<usize>) {
+        let (mut headers, mut missing) = (std::mem::take(&mut self.spare), Vec::new());
+        headers.reserve(numbers.len());
+        for (place, number) in numbers.iter().enumerate() {
+            let header = self.header(tree, *number).unwrap_or_else(|| {
+                missing.push(place);
+                *tree.rules().genesis()
+            });
+            headers.push(header);
+        }
+        (headers, missing)
+    }
+
+    fn header(&self, tree: &HeaderTree<HeaderRules>, number: u32) -> Option<Header> {
         let place = number.checked_sub(self.first).map(|place| place as usize);
         if let Some(header) = place.and_then(|place| self.latest.get(place)) {
-            return Ok(*header);
+            return Some(*header);
         }
+        let Seal { merkle_root, nonce } = *self.seal(number)?;
         let block = tree.block(number);
-        let seal = self.others.binary_search_by_key(&number, |(other, _)| *other);
-        let Some((seal, parent)) = seal.ok().zip(block.parent()) else {
-            return store.header(number, block);
-        };
-        let Seal { merkle_root, nonce } = self.others[seal].1;
         let (version, time, bits) = (block.version(), block.time(), block.bits());
-        Ok(Header::from_fields(version, parent.id(), merkle_root, time, bits, nonce))
+        Some(Header::from_fields(version, block.parent()?.id(), merkle_root, time, bits, nonce))
+    }
+
+    fn seal(&self, number: u32) -> Option<&Seal> {
+        let (first, _) = self.others.first()?;
+        // Where none is missing, as of headers in no order at all.
+        let place = number.checked_sub(*first)? as usize;
+        if let Some((_, seal)) = self.others.get(place).filter(|(other, _)| *other == number) {
+            return Some(seal);
+        }
+        let place = self.others.binary_search_by_key(&number, |(other, _)| *other).ok()?;
+        Some(&self.others[place].1)
     }
 
     /// Forgets headers that the file has now. Of the latest, the others become older ones.
@@ -573,16 +596,18 @@ mod tests {
         // As many, but others.
         let backwards: Vec<_> = numbers.iter().rev().copied().collect();
         assert!(kept.take_all(&backwards).is_none());
-        let mut store = LoadedHeaders::open(Box::new(Disk::new(0))).expect("a file").store;
-        assert_eq!(kept.header(&tree, numbers[3], &mut store).expect("it is here"), chain[3]);
+        assert_eq!(kept.header(&tree, numbers[3]), Some(chain[3]));
         kept.forget(&tree, numbers[..10].to_vec());
         let others: Vec<_> = kept.others.iter().map(|(number, _)| *number).collect();
         assert_eq!((others, kept.latest.len()), (numbers[11..].to_vec(), 0));
-        assert_eq!(kept.header(&tree, numbers[12], &mut store).expect("it is here"), branch[1]);
-        assert!(kept.header(&tree, numbers[3], &mut store).is_err(), "the file does not hold it");
+        let wanted = [numbers[12], numbers[3], numbers[11]];
+        let (headers, missing) = kept.headers(&tree, &wanted);
+        assert_eq!((headers[0], missing, headers[2]), (branch[1], vec![1], branch[0]));
         // Those that the file has in the end are forgotten as well.
-        kept.forget(&tree, numbers[11..13].to_vec());
-        assert_eq!(kept.others.len(), 1);
+        kept.forget(&tree, vec![numbers[12]]);
+        assert_eq!(kept.header(&tree, numbers[13]), Some(branch[2]));
+        assert_eq!(kept.header(&tree, numbers[12]), None);
+        assert_eq!(kept.others.len(), 2);
     }
 
     #[test]
