@@ -123,8 +123,8 @@ impl BranchFile {
 
     /// Begins to commit what was appended: see [`ChainFile::begin_commit`]. `tip` is the tip in the tree.
     pub(crate) fn begin_commit(&mut self, tip: Ancestor<'_>) -> Result<(), ChainFileError> {
-        self.know_ids(tip);
-        self.begin_commit_at(tip.height(), tip.id())
+        let record = self.tip_record(tip);
+        self.file.begin_commit(record)
     }
 
     /// The same where the tree is out of reach: the tip is at this height and has this id.
@@ -136,8 +136,8 @@ impl BranchFile {
         height: u32,
         id: Hash256,
     ) -> Result<(), ChainFileError> {
-        let tree_root = self.ids.as_mut().expect("the ids are known").root();
-        self.file.begin_commit(TipRecord { height, id, tree_root })
+        let record = self.tip_record_at(height, id);
+        self.file.begin_commit(record)
     }
 
     /// Looks up the ids of the best branch unless they are known. `tip` is the tip in the tree.
@@ -146,7 +146,12 @@ impl BranchFile {
     }
 
     fn tip_record(&mut self, tip: Ancestor<'_>) -> TipRecord {
-        let ids = self.ids.get_or_insert_with(|| IdTree::of(tip));
-        TipRecord { height: tip.height(), id: tip.id(), tree_root: ids.root() }
+        self.know_ids(tip);
+        self.tip_record_at(tip.height(), tip.id())
+    }
+
+    fn tip_record_at(&mut self, height: u32, id: Hash256) -> TipRecord {
+        let tree_root = self.ids.as_mut().expect("the ids are known").root();
+        TipRecord { height, id, tree_root }
     }
 }
