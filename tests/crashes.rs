@@ -3,10 +3,12 @@
 mod common;
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use blockmill::chain::file::{
     ChainFile, ChainFileError, Commit, FileHead, FileLevel, Frame, FrameType, Storage, TipRecord,
+    leading_count,
 };
 use blockmill::primitives::{Hash256, sha256d};
 use rand::rngs::StdRng;
@@ -138,83 +140,143 @@ fn head() -> FileHead {
     }
 }
 
-/// Opens the file, and gives the payloads of its frames.
-fn open(disk: &Disk) -> Result<(ChainFile<Disk>, Vec<Vec<u8>>), ChainFileError> {
-    let mut payloads = Vec::new();
-    let take = |_: &Disk, _: &FileHead, _: u64, frame: &Frame<'_>| {
-        assert_eq!(frame.kind, FrameType::Block);
-        payloads.push(frame.payload.to_vec());
-        Ok(())
-    };
-    let file = ChainFile::open(disk.clone(), take)?;
-    Ok((file, payloads))
+/// A frame that was appended, or found.
+#[derive(Clone, PartialEq, Eq)]
+enum Appended {
+    Block(Vec<u8>),
+    TakeBack(u32),
 }
 
-fn tip(height: usize) -> TipRecord {
-    TipRecord {
-        height: u32::try_from(height).expect("a few blocks"),
-        id: sha256d(&height.to_le_bytes()),
-        tree_root: Hash256::ZERO,
+/// How high the chain is after these frames.
+fn height_after(frames: &[Appended]) -> u32 {
+    frames.iter().fold(0, |height, frame| match frame {
+        Appended::Block(_) => height + 1,
+        Appended::TakeBack(blocks) => height - blocks,
+    })
+}
+
+/// Opens the file, and gives its frames.
+fn open(disk: &Disk) -> Result<(ChainFile<Disk>, Vec<Appended>), ChainFileError> {
+    let mut frames = Vec::new();
+    let take = |_: &Disk, _: &FileHead, _: u64, frame: &Frame<'_>| {
+        frames.push(match frame.kind {
+            FrameType::Block => Appended::Block(frame.payload.to_vec()),
+            FrameType::TakeBack => Appended::TakeBack(leading_count(frame)),
+            kind => panic!("{kind:?}"),
+        });
+        Ok(())
+    };
+    let mut file = ChainFile::open(disk.clone(), take)?;
+    file.mend_with(tip(&frames));
+    Ok((file, frames))
+}
+
+/// The tip after these frames.
+fn tip(frames: &[Appended]) -> TipRecord {
+    let height = height_after(frames);
+    TipRecord { height, id: sha256d(&height.to_le_bytes()), tree_root: Hash256::ZERO }
+}
+
+/// What was done until the power failed.
+struct Work {
+    /// All frames that were appended, and those that were there before.
+    frames: Vec<Appended>,
+    /// How many of them were acknowledged.
+    acknowledged: usize,
+    /// Those that belong together: what was taken back, and what came instead.
+    reorganisations: Vec<Range<usize>>,
+}
+
+impl Work {
+    fn new(frames: Vec<Appended>) -> Self {
+        Self { acknowledged: frames.len(), frames, reorganisations: Vec::new() }
+    }
+
+    fn append_block(&mut self, file: &mut ChainFile<Disk>, rng: &mut StdRng) -> Option<()> {
+        let len = rng.random_range(0..3 * SECTOR);
+        let payload: Vec<u8> = (0..len).map(|_| rng.random()).collect();
+        file.append_block(&payload).ok()?;
+        self.frames.push(Appended::Block(payload));
+        Some(())
+    }
+
+    /// Has other blocks, and one more, take the place of some at the end.
+    fn reorganise(&mut self, file: &mut ChainFile<Disk>, rng: &mut StdRng) -> Option<()> {
+        let blocks = rng.random_range(1..=height_after(&self.frames).min(3));
+        let start = self.frames.len();
+        self.reorganisations.push(start..start + 2 + blocks as usize);
+        file.append_take_back(blocks).ok()?;
+        self.frames.push(Appended::TakeBack(blocks));
+        (0..=blocks).try_for_each(|_| self.append_block(file, rng))
+    }
+
+    fn acknowledge(&mut self, settled: &[Commit], begun: &mut Vec<usize>) {
+        if let Some(last) = begun.drain(..settled.len()).last() {
+            self.acknowledged = last;
+        }
     }
 }
 
-/// Appends and commits until the power fails. Gives all payloads that were appended, and how many of them
-/// were acknowledged.
+/// Appends and commits until the power fails.
 fn work_until_the_power_fails(
     mut file: ChainFile<Disk>,
-    mut payloads: Vec<Vec<u8>>,
+    found: Vec<Appended>,
     rng: &mut StdRng,
-) -> (Vec<Vec<u8>>, usize) {
-    let mut acknowledged = payloads.len();
+) -> Work {
+    let mut work = Work::new(found);
     loop {
         for _ in 0..rng.random_range(1..5) {
-            let len = rng.random_range(0..3 * SECTOR);
-            let payload: Vec<u8> = (0..len).map(|_| rng.random()).collect();
-            if file.append_block(&payload).is_err() {
-                return (payloads, acknowledged);
+            if work.append_block(&mut file, rng).is_none() {
+                return work;
             }
-            payloads.push(payload);
         }
-        if file.commit(tip(payloads.len())).is_err() {
-            return (payloads, acknowledged);
+        if rng.random_bool(0.2) && work.reorganise(&mut file, rng).is_none() {
+            return work;
         }
-        acknowledged = payloads.len();
+        if file.commit(tip(&work.frames)).is_err() {
+            return work;
+        }
+        work.acknowledged = work.frames.len();
     }
 }
 
 /// The same with a thread that writes: commits follow each other, and are acknowledged when they are safe.
 fn work_behind_until_the_power_fails(
     file: ChainFile<Disk>,
-    mut payloads: Vec<Vec<u8>>,
+    found: Vec<Appended>,
     rng: &mut StdRng,
-) -> (Vec<Vec<u8>>, usize) {
+) -> Work {
     let mut file = file.write_behind().expect("a thread");
-    let mut acknowledged = payloads.len();
-    let mut acknowledge = |settled: Vec<Commit>| {
-        if let Some(last) = settled.last() {
-            acknowledged = last.tip.height as usize;
-        }
-    };
+    let mut work = Work::new(found);
+    // How many frames there were with each commit that was begun; the first may be what mends a slot.
+    let mut begun = Vec::from_iter(file.is_dirty().then_some(work.frames.len()));
     loop {
-        let len = rng.random_range(0..3 * SECTOR);
-        let payload: Vec<u8> = (0..len).map(|_| rng.random()).collect();
-        if file.append_block(&payload).is_err() {
+        let reorganise = height_after(&work.frames) > 0 && rng.random_bool(0.2);
+        let appended = match reorganise {
+            true => work.reorganise(&mut file, rng),
+            false => work.append_block(&mut file, rng),
+        };
+        if appended.is_none() {
             break;
         }
-        payloads.push(payload);
-        if rng.random() && file.begin_commit(tip(payloads.len())).is_err() {
-            break;
+        // A commit holds the whole of a reorganisation.
+        if reorganise || rng.random() {
+            if file.begin_commit(tip(&work.frames)).is_err() {
+                break;
+            }
+            begun.push(work.frames.len());
         }
         match file.settled(rng.random_bool(0.1)) {
-            Ok(settled) => acknowledge(settled),
+            Ok(settled) => work.acknowledge(&settled, &mut begun),
             Err(_) => break,
         }
     }
     // Those before the one that failed.
-    acknowledge(file.settled(false).expect("no more than is known"));
+    let settled = file.settled(false).expect("no more than is known");
+    work.acknowledge(&settled, &mut begun);
     // The disk is looked at when nobody writes to it.
     drop(file);
-    (payloads, acknowledged)
+    work
 }
 
 #[test]
@@ -223,31 +285,35 @@ fn no_loss_of_power_takes_what_was_acknowledged() {
     let (mut in_flight_kept, mut in_flight_lost) = (0, 0);
     for _ in 0..60 {
         let mut bytes = ChainFile::<Disk>::empty(&head());
-        let mut safe: Vec<Vec<u8>> = Vec::new();
+        let mut safe: Vec<Appended> = Vec::new();
         for _ in 0..40 {
             let disk = Disk::new(bytes.clone());
-            let (file, payloads) = open(&disk).expect("what was acknowledged can be read");
-            assert!(payloads.starts_with(&safe), "what was acknowledged is there, in order");
+            let (file, found) = open(&disk).expect("what was acknowledged can be read");
+            assert!(found.starts_with(&safe), "what was acknowledged is there, in order");
             // What was being committed may be there too, but nothing else.
-            match payloads.len() - safe.len() {
+            match found.len() - safe.len() {
                 0 => in_flight_lost += 1,
                 _ => in_flight_kept += 1,
             }
             disk.with(|state| state.operations_left = rng.random_range(0..25));
-            let (appended, acknowledged) = match rng.random() {
-                true => work_until_the_power_fails(file, payloads, &mut rng),
+            let work = match rng.random() {
+                true => work_until_the_power_fails(file, found, &mut rng),
                 // How far that comes is another each time; what follows is not.
                 false => {
                     let mut rng = StdRng::seed_from_u64(rng.random());
-                    work_behind_until_the_power_fails(file, payloads, &mut rng)
+                    work_behind_until_the_power_fails(file, found, &mut rng)
                 }
             };
             bytes = disk.after_crash(&mut rng);
             // The next opening finds at least these, and at most all that were appended.
             let reopened = Disk::new(bytes.clone());
             let (_, found) = open(&reopened).expect("what was acknowledged can be read");
-            assert!(found.len() >= acknowledged && appended.starts_with(&found));
-            safe = appended[..acknowledged].to_vec();
+            assert!(found.len() >= work.acknowledged && work.frames.starts_with(&found));
+            // A reorganisation is there whole or not at all: what it takes back may have been acknowledged.
+            for frames in &work.reorganisations {
+                assert!(found.len() <= frames.start || found.len() >= frames.end);
+            }
+            safe = work.frames[..work.acknowledged].to_vec();
         }
     }
     assert!(in_flight_kept > 20 && in_flight_lost > 20, "both ways out were taken");

@@ -3,8 +3,8 @@
 //!
 //! A commit is the frames, a sync, a slot, another sync: begun with [`ChainFile::begin_commit`], written by a
 //! thread of its own as in validation, and all of them waited for in the end. The plain writes have the same
-//! lengths and as many syncs, and nothing is computed for them; so the ratio says how near appending comes to
-//! what the disk does.
+//! lengths and two syncs for each commit, one after the other, and nothing is computed for them; so the ratio says
+//! how near appending comes to what the disk does. It may be above 1, as commits that wait share syncs.
 
 use std::fs;
 use std::io::Write;

@@ -137,7 +137,7 @@ impl Suite {
             (Self::Validate(Family::Ledger), true) => &[2],
             (Self::Validate(Family::Ledger), false) => &[2, 10],
             (Self::Append, true) => &[4],
-            (Self::Append, false) => &[16],
+            (Self::Append, false) => &[16, 128],
         }
     }
 

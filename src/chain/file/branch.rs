@@ -45,6 +45,7 @@ impl BranchFile {
                 ),
             });
         }
+        branch.file.mend_with(found);
         Ok(branch)
     }
 

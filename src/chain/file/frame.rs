@@ -113,19 +113,25 @@ pub(super) fn read<'a>(
     if checksum_of(digest, &head[..5], payload) != checksum {
         return Ok(Err("a frame's checksum does not match"));
     }
-    Ok(Ok((Frame { kind: FrameType::of(code), payload }, digest_after(digest, frame))))
+    Ok(Ok((Frame { kind: FrameType::of(code), payload }, digest_after(digest, &head, payload))))
 }
 
-/// Appends a frame to `out`. Gives the digest after it.
-pub(super) fn put(out: &mut Vec<u8>, kind: FrameType, payload: &[u8], digest: &Hash256) -> Hash256 {
-    let start = out.len();
-    out.push(kind.code());
+/// Appends a frame to `out`. Gives what stands before its payload: see [`digest_after`].
+pub(super) fn put(
+    out: &mut Vec<u8>,
+    kind: FrameType,
+    payload: &[u8],
+    digest: &Hash256,
+) -> [u8; HEAD_LEN] {
     let len = u32::try_from(payload.len()).ok().filter(|&len| len as usize <= PAYLOAD_LEN_MAX);
-    out.extend_from_slice(&len.expect("no block is that long").to_le_bytes());
-    let checksum = checksum_of(digest, &out[start..], payload);
-    out.extend_from_slice(&checksum.to_le_bytes());
+    let mut head = [0; HEAD_LEN];
+    head[0] = kind.code();
+    head[1..5].copy_from_slice(&len.expect("no block is that long").to_le_bytes());
+    let checksum = checksum_of(digest, &head[..5], payload);
+    head[5..].copy_from_slice(&checksum.to_le_bytes());
+    out.extend_from_slice(&head);
     out.extend_from_slice(payload);
-    digest_after(digest, &out[start..])
+    head
 }
 
 /// The payload of a frame that was checked before.
@@ -151,9 +157,10 @@ fn checksum_of(digest: &Hash256, head: &[u8], payload: &[u8]) -> u32 {
     crc32c::crc32c_append(seed, payload)
 }
 
-fn digest_after(digest: &Hash256, frame: &[u8]) -> Hash256 {
-    let hash = Sha256::new().chain_update(digest.as_bytes()).chain_update(frame).finalize();
-    Hash256::from_bytes(hash.into())
+/// The digest after a frame, by that before it.
+pub(super) fn digest_after(digest: &Hash256, head: &[u8; HEAD_LEN], payload: &[u8]) -> Hash256 {
+    let hash = Sha256::new().chain_update(digest.as_bytes()).chain_update(head);
+    Hash256::from_bytes(hash.chain_update(payload).finalize().into())
 }
 
 fn word(bytes: &[u8]) -> u32 {

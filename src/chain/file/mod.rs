@@ -57,12 +57,15 @@
 //! # Commits
 //!
 //! A commit appends frames, syncs, writes the *other* slot, and syncs again. Then it is acknowledged, and
-//! not before. Several may wait for the disk, which takes them one after the other: frames of a commit are
-//! synced when the one before is safe. On opening
+//! not before. Several may wait for the disk, which takes them one after the other: the sync that makes the
+//! frames of a commit safe may be the one that makes the slot of the commit before safe, and no slot is written
+//! while the other one is not. A *take back* is not written before either: beside half a slot it would be
+//! kept, and blocks that were acknowledged would have left the best branch for others that never came. On opening
 //! - if both slots hold, bytes behind the committed length of the later one belong to a commit that
 //!   never came about: they are dropped;
 //! - if one slot does not hold, it may have been the later one. Frames behind the committed length of the
-//!   other are kept as far as their checksums hold, and that is reported;
+//!   other are kept as far as their checksums hold, and that is reported. They are committed, and the slot is
+//!   written anew, before anything is appended;
 //! - damage before a committed length is never mended: it is an error that names block and offset;
 //! - if neither slot holds, nothing says how long the file must be: an error too.
 //!
@@ -181,6 +184,8 @@ pub struct ChainFile<S> {
     pending: Vec<u8>,
     /// Whether frames wait for a commit, or a slot must be written anew.
     is_dirty: bool,
+    /// What a slot is written anew with before anything is appended, if one did not hold.
+    mending: Option<TipRecord>,
     /// How often blocks were taken back.
     reorganisations: u64,
     poisoned: bool,
@@ -235,6 +240,7 @@ impl<S: Storage> ChainFile<S> {
             head,
             pending: Vec::new(),
             is_dirty: false,
+            mending: None,
             reorganisations: 0,
             poisoned: false,
             opening: Opening { bad_slot, ..Opening::default() },
@@ -356,6 +362,12 @@ impl<S: Storage> ChainFile<S> {
         &self.opening
     }
 
+    /// Says what the tip is that opening has found. If a slot did not hold, it is written anew with that before
+    /// anything is appended: another loss of power would else leave what is appended next half kept.
+    pub fn mend_with(&mut self, tip: TipRecord) {
+        self.mending = self.opening.bad_slot.map(|_| tip);
+    }
+
     /// How often blocks were taken back.
     #[must_use]
     pub const fn reorganisations(&self) -> u64 {
@@ -428,6 +440,13 @@ impl<S: Storage> ChainFile<S> {
         if self.poisoned {
             return Err(ChainFileError::Poisoned);
         }
+        if let Some(tip) = self.mending {
+            self.begin_commit(tip)?;
+        }
+        if kind == FrameType::TakeBack {
+            let ordered = self.writer.sync_slot();
+            self.or_poison(ordered)?;
+        }
         if self.opening.dropped > 0 {
             // What a commit that never came about has left.
             let cut = self.writer.truncate(self.end);
@@ -435,14 +454,15 @@ impl<S: Storage> ChainFile<S> {
             self.opening.dropped = 0;
         }
         let offset = self.end + self.pending.len() as u64;
-        let start = self.pending.len();
-        self.digest = frame::put(&mut self.pending, kind, payload, &self.digest);
-        debug_assert!(self.pending.len() > start);
+        let head = frame::put(&mut self.pending, kind, payload, &self.digest);
         self.is_dirty = true;
-        if self.pending.len() >= PENDING_BYTES {
-            self.write_pending()?;
-        }
-        Ok(offset)
+        let written = match self.pending.len() >= PENDING_BYTES {
+            true => self.write_pending(),
+            false => Ok(()),
+        };
+        // Only now, as a thread of its own may write meanwhile.
+        self.digest = frame::digest_after(&self.digest, &head, payload);
+        written.map(|()| offset)
     }
 
     fn write_pending(&mut self) -> Result<(), ChainFileError> {
@@ -486,6 +506,7 @@ impl<S: Storage> ChainFile<S> {
         self.or_poison(begun)?;
         self.under_way.push_back(commit);
         self.is_dirty = false;
+        self.mending = None;
         Ok(())
     }
 

@@ -56,6 +56,14 @@ impl<S: Storage> Writer<S> {
         }
     }
 
+    /// Has nothing more written before the last commit that was asked for has survived.
+    pub(super) fn sync_slot(&mut self) -> io::Result<()> {
+        match self {
+            Self::Here(_) => Ok(()),
+            Self::Behind(behind) => behind.order(Order::SyncSlot),
+        }
+    }
+
     /// The payload of the frame at `offset`, which was written before.
     pub(super) fn payload(&mut self, offset: u64) -> io::Result<Vec<u8>> {
         match self {
@@ -101,6 +109,8 @@ impl<S: Storage> Writer<S> {
 /// Something that the thread behind is to do.
 enum Order {
     Write(u64, Vec<u8>),
+    /// The last commit is to survive before anything else is written.
+    SyncSlot,
     Truncate(u64),
     Payload(u64, Sender<io::Result<Vec<u8>>>),
     Commit(u64, Vec<u8>),
@@ -126,27 +136,23 @@ pub(super) struct Behind {
 }
 
 impl Behind {
-    fn new(mut storage: impl Storage + 'static) -> io::Result<Self> {
+    fn new(storage: impl Storage + 'static) -> io::Result<Self> {
         let (orders, taken) = channel();
         let (result, results) = channel();
         let (give_back, written) = channel();
         let busy_ns = Arc::new(AtomicU64::new(0));
         let busy = Arc::clone(&busy_ns);
+        let mut disk = Disk {
+            storage,
+            has_unsynced_slot: false,
+            busy_ns: busy,
+            results: result,
+            written: give_back,
+        };
         let work = move || {
-            for order in taken {
-                let start = Instant::now();
-                let is_commit = matches!(order, Order::Commit(..));
-                let carried_out = carry_out(&mut storage, order, &give_back);
-                let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                busy.fetch_add(took, Relaxed);
-                let is_last = carried_out.is_err();
-                if is_commit || is_last {
-                    // Nobody who is gone needs to know.
-                    let _ = result.send(carried_out);
-                }
-                if is_last {
-                    return;
-                }
+            if let Err(error) = disk.carry_out_all(&taken) {
+                // Nobody who is gone needs to know.
+                let _ = disk.results.send(Err(error));
             }
         };
         let thread = thread::Builder::new().name("chain-file".into()).spawn(work)?;
@@ -232,26 +238,79 @@ impl Drop for Behind {
     }
 }
 
-fn carry_out(
-    storage: &mut impl Storage,
-    order: Order,
-    written: &Sender<Vec<u8>>,
-) -> io::Result<()> {
-    match order {
-        Order::Write(offset, bytes) => {
-            storage.write_at(offset, &bytes)?;
-            let _ = written.send(bytes);
-        }
-        Order::Truncate(len) => storage.truncate(len)?,
-        Order::Payload(offset, reply) => {
-            let _ = reply.send(frame::payload(storage, offset));
-        }
-        Order::Commit(offset, slot) => {
-            put_commit(storage, offset, &slot)?;
-            let _ = written.send(slot);
+/// What the thread behind works with.
+struct Disk<S> {
+    storage: S,
+    /// Whether the slot of the last commit was written, and is not synced yet.
+    has_unsynced_slot: bool,
+    busy_ns: Arc<AtomicU64>,
+    /// See [`Behind::results`].
+    results: Sender<io::Result<()>>,
+    /// See [`Behind::written`].
+    written: Sender<Vec<u8>>,
+}
+
+impl<S: Storage> Disk<S> {
+    /// Carries out orders until there can be no more, or one fails. As long as others wait, the slot of a commit
+    /// is synced together with the frames of the next one, which halves the syncs; otherwise at once.
+    fn carry_out_all(&mut self, orders: &Receiver<Order>) -> io::Result<()> {
+        loop {
+            let order = match orders.try_recv() {
+                Ok(order) => order,
+                Err(_) => {
+                    self.timed(Self::sync_slot)?;
+                    let Ok(order) = orders.recv() else { return Ok(()) };
+                    order
+                }
+            };
+            self.timed(|disk| disk.carry_out(order))?;
         }
     }
-    Ok(())
+
+    fn timed(&mut self, work: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        let start = Instant::now();
+        let result = work(self);
+        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.busy_ns.fetch_add(took, Relaxed);
+        result
+    }
+
+    fn carry_out(&mut self, order: Order) -> io::Result<()> {
+        match order {
+            Order::Write(offset, bytes) => {
+                if let Err(error) = self.storage.write_at(offset, &bytes) {
+                    // A disk that is full of these can still keep the commit before.
+                    return self.sync_slot().and(Err(error));
+                }
+                let _ = self.written.send(bytes);
+            }
+            Order::SyncSlot => self.sync_slot()?,
+            Order::Truncate(len) => self.storage.truncate(len)?,
+            Order::Payload(offset, reply) => {
+                let _ = reply.send(frame::payload(&self.storage, offset));
+            }
+            Order::Commit(offset, slot) => {
+                self.sync()?;
+                self.storage.write_at(offset, &slot)?;
+                self.has_unsynced_slot = true;
+                let _ = self.written.send(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the last commit survive, if it may not yet.
+    fn sync_slot(&mut self) -> io::Result<()> {
+        if self.has_unsynced_slot { self.sync() } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.storage.sync()?;
+        if std::mem::take(&mut self.has_unsynced_slot) {
+            let _ = self.results.send(Ok(()));
+        }
+        Ok(())
+    }
 }
 
 /// What was written comes first, and the slot that says so second.
@@ -266,36 +325,131 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::{Mutex, PoisonError};
 
-    use super::super::MemoryStorage;
+    use super::super::{FileLevel, MemoryStorage, TipRecord};
     use super::*;
+    use crate::primitives::Hash256;
 
-    /// A disk that does nothing before it is let.
-    struct Gated(Arc<Mutex<()>>, MemoryStorage);
+    /// What was asked of a disk.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Did {
+        Write(u64),
+        Sync,
+    }
+
+    /// A disk that does nothing before it is let, and fails at one of the things that it is asked for.
+    struct Gated {
+        gate: Arc<Mutex<()>>,
+        memory: MemoryStorage,
+        did: Arc<Mutex<Vec<Did>>>,
+        fails: Fails,
+    }
+
+    /// Whether a disk fails at something, by what it did before.
+    type Fails = Box<dyn Fn(&[Did], &Did) -> bool + Send + Sync>;
+
+    impl Gated {
+        fn new(fails: Fails) -> Self {
+            let (gate, did) = Default::default();
+            Self { gate, memory: MemoryStorage::default(), did, fails }
+        }
+
+        fn does(&self, what: Did) -> io::Result<()> {
+            drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut did = self.did.lock().expect("nobody panics");
+            let fails = (self.fails)(&did, &what);
+            did.push(what);
+            if fails { Err(io::Error::other("as it must")) } else { Ok(()) }
+        }
+    }
 
     impl Storage for Gated {
         fn len(&self) -> io::Result<u64> {
-            self.1.len()
+            self.memory.len()
         }
         fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
-            self.1.read_at(offset, bytes)
+            self.memory.read_at(offset, bytes)
         }
         fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-            drop(self.0.lock().unwrap_or_else(PoisonError::into_inner));
-            self.1.write_at(offset, bytes)
+            self.does(Did::Write(offset))?;
+            self.memory.write_at(offset, bytes)
         }
         fn truncate(&mut self, len: u64) -> io::Result<()> {
-            self.1.truncate(len)
+            self.memory.truncate(len)
         }
         fn sync(&mut self) -> io::Result<()> {
-            Ok(())
+            self.does(Did::Sync)
+        }
+    }
+
+    fn commit(sequence: u64) -> Commit {
+        let tip = TipRecord { height: 0, id: Hash256::ZERO, tree_root: Hash256::ZERO };
+        Commit { sequence, len: 0, tip, digest: Hash256::ZERO }
+    }
+
+    fn head() -> FileHead {
+        let level = FileLevel::Blocks;
+        FileHead { is_ledger: false, level, chain_id: Hash256::ZERO, params: Vec::new() }
+    }
+
+    /// Three commits that wait for a disk; `take_back`: the second one has the slot before it synced first. Gives what the disk did, and how many commits were told of.
+    fn three_commits(fails: Fails, take_back: bool) -> (Vec<Did>, usize) {
+        let storage = Gated::new(fails);
+        let (gate, did) = (Arc::clone(&storage.gate), Arc::clone(&storage.did));
+        let mut writer = Writer::Here(storage).behind().expect("a thread");
+        let shut = gate.lock().expect("nobody panics");
+        for number in 1..=3 {
+            if number == 2 && take_back {
+                writer.sync_slot().expect("it waits");
+            }
+            writer.write(number << 20, &mut vec![1; 9]).expect("it waits");
+            writer.commit(&head(), &commit(number)).expect("it waits");
+        }
+        drop(shut);
+        let safe = match writer.settled(3, true) {
+            Ok(settled) => settled,
+            Err(_) => writer.settled(3, false).unwrap_or(0),
+        };
+        drop(writer);
+        (Arc::into_inner(did).expect("the thread is gone").into_inner().expect("no panic"), safe)
+    }
+
+    #[test]
+    fn a_sync_is_for_the_frames_of_a_commit_and_the_slot_of_the_one_before() {
+        use Did::{Sync, Write};
+        let [even, odd] = [0, 1].map(|sequence| Write(commit(sequence).offset(&head())));
+        let (did, safe) = three_commits(Box::new(|_, _| false), false);
+        let all = [Write(1 << 20), Sync, odd, Write(2 << 20), Sync, even, Write(3 << 20), Sync];
+        assert_eq!((&did[..8], did.len(), safe), (&all[..], 10, 3));
+        let [.., slot, last] = &did[..] else { panic!("ten") };
+        assert!(matches!((slot, last), (Write(_), Sync)), "{did:?}");
+        // Nothing that takes back is written while a slot is not safe.
+        let (did, safe) = three_commits(Box::new(|_, _| false), true);
+        assert_eq!((&did[2..5], safe), (&[all[2], Sync, Write(2 << 20)][..], 3));
+    }
+
+    #[test]
+    fn what_was_told_of_was_synced() {
+        // A disk that is gone from some moment on, and one that takes no more frames, but syncs.
+        for (fails_at, told) in
+            [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 1), (6, 1), (7, 1), (8, 2), (9, 2)]
+        {
+            let fails = move |did: &[Did], _: &Did| did.len() >= fails_at;
+            assert_eq!(three_commits(Box::new(fails), false).1, told, "{fails_at}");
+        }
+        for (has_room_for, told) in [(1, 1), (2, 2)] {
+            let is_full = move |_: &[Did], what: &Did| match what {
+                Did::Write(offset) => *offset > has_room_for << 20,
+                Did::Sync => false,
+            };
+            assert_eq!(three_commits(Box::new(is_full), false).1, told, "room for {has_room_for}");
         }
     }
 
     #[test]
     fn whoever_writes_faster_than_the_disk_waits() {
         const PIECE: usize = 1 << 20;
-        let (gate, written) = (Arc::new(Mutex::new(())), AtomicUsize::new(0));
-        let storage = Gated(Arc::clone(&gate), MemoryStorage::default());
+        let storage = Gated::new(Box::new(|_, _| false));
+        let (gate, written) = (Arc::clone(&storage.gate), AtomicUsize::new(0));
         let mut writer = Writer::Here(storage).behind().expect("a thread");
         let shut = gate.lock().expect("nobody panics");
         thread::scope(|scope| {
