@@ -211,7 +211,7 @@ impl Work {
     }
 
     fn acknowledge(&mut self, settled: &[Commit], begun: &mut Vec<usize>) {
-        if let Some(last) = begun.drain(..settled.len()).last() {
+        if let Some(last) = begun.drain(..settled.len()).next_back() {
             self.acknowledged = last;
         }
     }

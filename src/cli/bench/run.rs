@@ -186,7 +186,7 @@ fn append(args: &BenchArgs, batch: usize, pace: Pace) -> Result<Results, Error> 
     let mut results = Vec::new();
     for (backend, what, time) in [
         ("cpu", "chain file, commits of 1 MiB", chain),
-        (PLAIN, "writes of the same sizes, as many syncs", plain),
+        (PLAIN, "writes of the same sizes, two syncs each", plain),
     ] {
         let chain_rate = Some(bytes / chain.median_s);
         let result = ResultEntry::new(backend, format!("{what}, {disk}"), bytes, time, chain_rate);
