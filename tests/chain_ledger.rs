@@ -95,15 +95,23 @@ fn a_file_does_not_depend_on_who_writes_it() {
         // Twice, as it is a matter of time who notices.
         for threads in [1, 3, 3] {
             let (file, told, _, validation) = append(threads, Some(syncs));
-            let error = validation.expect_err("a disk that fails");
-            assert!(error.to_string().contains("the disk is gone"), "{error}");
-            assert_eq!(told, acks[..before + syncs / 2], "{threads} threads, {syncs} syncs");
+            let which = format!("{threads} threads, {syncs} syncs");
+            match validation {
+                Err(error) => assert!(error.to_string().contains("the disk is gone"), "{error}"),
+                // Commits that wait for the disk share syncs, so that there may be fewer.
+                Ok(_) => assert!(threads > 1 && told == acks, "{which}"),
+            }
+            let two_each = before + syncs / 2;
+            assert!(acks.starts_with(&told) && told.len() >= two_each, "{which}: {told:?}");
+            assert!(threads > 1 || told.len() == two_each, "{which}: {told:?}");
             let loaded = open(&file.bytes()).expect("a file");
             let tip = loaded.tree.block(loaded.store.tip());
             let last = told.last().expect("one at least");
             let is_there =
                 tip.lineage().any(|block| (block.height(), block.id().to_string()) == *last);
-            assert!(is_there || syncs % 2 == 1, "{last:?} is not there");
+            // The slot of a later commit may have been written, and not synced. An empty file has two commits.
+            let commits = loaded.store.file().commit_record().sequence - 1;
+            assert!(is_there || commits > told.len() as u64, "{last:?} is not there, {which}");
         }
     }
 }
