@@ -15,6 +15,7 @@ use blockmill::primitives::{Hash256, HashFunction};
 use common::faulty::{
     Fault, Faulty, KNOWN, LIMITS, Log, MESSAGE_ROOM, SELF_TEST_CALLS, Simulated, guarded,
 };
+use common::groves;
 use common::messages::{digests, digests_by, messages};
 use common::oracle;
 #[cfg(feature = "mine")]
@@ -153,6 +154,33 @@ fn what_the_cpu_does_faster_is_left_to_it() {
         (job.run)(&backend);
         assert_eq!(log.calls() > 0, job.name == "headers", "{}", job.name);
     }
+}
+
+#[test]
+fn nobody_learns_a_digest_on_a_device_s_word() {
+    let bytes = groves::bytes(5_000);
+    let all: Vec<_> = (0..9).map(|first| groves::grove(&bytes[first..], 4, 60)).collect();
+    let of = |job, from| Crossover { job, from, batch: 1, device_rate: 1.0, cpu_rate: 1.0 };
+    let [messages, trees] = [JobKind::Messages, JobKind::BitcoinTrees];
+    let (function, shape) = groves::KINDS[0];
+    // The device hashes both, messages alone, trees alone.
+    for takes in [[true, true], [true, false], [false, true]] {
+        let [first, second] = takes.map(|takes| takes.then_some(1));
+        let (backend, log) = guarded(Fault::None, CrossCheck::OFF);
+        let crossovers = [of(messages, first), of(trees, second)].into_iter().collect();
+        let backend = backend.obeying(crossovers, CrossCheck::OFF);
+        log.arm();
+        assert_eq!(groves::learnt(&backend, function, shape, &all), [], "{takes:?}");
+        assert!(log.calls() > 0, "{takes:?}");
+    }
+    // Where it fails, the host does it.
+    let fault = Fault::Fails { error: errors()[0].clone(), at: |_| true, comes_back: false };
+    let (backend, log) = guarded(fault, CrossCheck::OFF);
+    log.arm();
+    assert_eq!(groves::learnt(&backend, function, shape, &all), []);
+    assert!(backend.tally().off.is_some());
+    let learnt = groves::learnt(&backend, function, shape, &all);
+    assert_eq!(learnt, groves::digests(function, &all));
 }
 
 #[test]

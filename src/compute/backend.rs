@@ -71,7 +71,8 @@ pub trait Backend: Send + Sync {
     /// If `roots` does not hold one place per tree.
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]);
 
-    /// The root of each tree of each grove, in turn.
+    /// The root of each tree of each grove, in turn. A backend that can be wrong has [`Groves::learn`] called with
+    /// nothing but what the host has computed.
     ///
     /// # Panics
     /// If `roots` does not hold one place per tree.
@@ -82,7 +83,7 @@ pub trait Backend: Send + Sync {
         groves: &dyn Groves<'_>,
         roots: &mut [Hash256],
     ) {
-        groves::in_two_steps(self, function, shape, groves, roots);
+        groves.learn(&groves::in_two_steps(self, function, shape, groves, roots));
     }
 
     /// Learns that it gave a wrong answer, which its caller found out by computing it on the host.

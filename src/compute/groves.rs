@@ -7,18 +7,19 @@ use crate::primitives::{
 
 use super::{Backend, Cpu, TreeShape, cpu};
 
-/// [`Backend::hash_groves`] by the other functions of a backend.
+/// [`Backend::hash_groves`] by the other functions of a backend. Gives the digests of all messages.
 pub(super) fn in_two_steps<B: Backend + ?Sized>(
     backend: &B,
     function: HashFunction,
     shape: TreeShape,
     groves: &dyn Groves<'_>,
     roots: &mut [Hash256],
-) {
+) -> Vec<Hash256> {
     let mut digests = Digests::new(backend, function);
     groves.tell(&mut digests);
     digests.hash();
     digests.roots(shape, roots);
+    digests.digests
 }
 
 /// The groves without their messages of more than `longest` bytes: what the trees have of these is their

@@ -279,13 +279,15 @@ impl Backend for Guarded {
         };
         let ever = |kind| self.takes(kind, usize::MAX);
         if !ever(JobKind::Messages) || !ever(trees) {
-            return in_two_steps(self, function, shape, groves, roots);
+            in_two_steps(self, function, shape, groves, roots);
+            return;
         }
         let mut size = Size::default();
         groves.tell(&mut size);
         assert_eq!(roots.len(), size.trees, "one root per tree");
         if !self.takes(JobKind::Messages, size.messages) || !self.takes(trees, size.leaves) {
-            return in_two_steps(self, function, shape, groves, roots);
+            in_two_steps(self, function, shape, groves, roots);
+            return;
         }
         if self.falls_back_at_once() {
             return self.cpu.hash_groves(function, shape, groves, roots);

@@ -117,6 +117,11 @@ impl<'a> Grove<'a> {
 pub trait Groves<'a> {
     /// Tells all of them, in order; the same each time.
     fn tell(&self, sink: &mut dyn GroveSink<'a>);
+
+    /// Learns the digest of every message, in order, where the host has computed them: never on a device's word.
+    fn learn(&self, digests: &[Hash256]) {
+        let _ = digests;
+    }
 }
 
 /// What is told of groves: of each its messages and trees, then its end. A tree comes after the messages that

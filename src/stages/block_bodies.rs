@@ -4,7 +4,7 @@
 //! and so do the trees over their ids; roots come back. The verdict on a block is that of the block alone. What is
 //! sound is packed here for the chain file, if there is one: many blocks at a time as well.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::slice;
 use std::sync::{Mutex, PoisonError};
@@ -51,15 +51,16 @@ impl JudgeBodies<BlockContext> for BodyJudge<'_> {
 
     fn judge(&self, bodies: Vec<ReadBody<BlockContext>>) -> Vec<JudgedBody<Option<Vec<u8>>>> {
         let mut verdicts = Vec::with_capacity(bodies.len());
+        let mut ids = Vec::with_capacity(bodies.len());
         let lengths = bodies.iter().map(|body| body.bytes.len());
         for group in groups_of(lengths, self.backend) {
-            self.judge_some(&bodies[group], of_input, &mut verdicts);
+            ids.extend(self.judge_some(&bodies[group], of_input, &mut verdicts));
         }
-        let judged = bodies.into_par_iter().zip(verdicts);
+        let judged = bodies.into_par_iter().zip(verdicts).zip(ids);
         let judged = judged.map_init(
             || self.packers.as_ref().map(Lent::of),
-            |lent, (ReadBody { task, bytes }, verdict)| {
-                let pack = || lent.as_mut().map(|lent| lent.pack(&bytes));
+            |lent, ((ReadBody { task, bytes }, verdict), ids)| {
+                let pack = || lent.as_mut().map(|lent| lent.pack(&bytes, ids));
                 let prepared = verdict.is_ok().then(pack);
                 JudgedBody { body: task.body, bytes, prepared, verdict }
             },
@@ -80,8 +81,8 @@ impl<'p> Lent<'p> {
         Self { packer, to: packers }
     }
 
-    fn pack(&mut self, block: &[u8]) -> Vec<u8> {
-        self.packer.get_or_insert_with(Packer::new).pack(block)
+    fn pack(&mut self, block: &[u8], ids: Option<Vec<Hash256>>) -> Vec<u8> {
+        self.packer.get_or_insert_with(Packer::new).pack(block, ids)
     }
 }
 
@@ -181,13 +182,14 @@ const fn alone<'b>((bytes, context): &'b (&[u8], BlockContext)) -> Given<'b> {
 }
 
 impl BodyJudge<'_> {
-    /// Appends the verdict on each body.
+    /// Appends the verdict on each body. Gives the ids of its transactions, where packers want them and the host
+    /// has computed them.
     fn judge_some<T: Sync>(
         &self,
         bodies: &[T],
         given: fn(&T) -> Given<'_>,
         verdicts: &mut Vec<Result<(), Violation>>,
-    ) {
+    ) -> Vec<Option<Vec<Hash256>>> {
         let rules = BodyRules::new(self.params);
         let parse = |(index, body)| {
             let given = given(body);
@@ -206,7 +208,11 @@ impl BodyJudge<'_> {
                 Some(Err(violation)) => *verdict = Err(*violation),
             }
         }
-        self.judge_open(&open, verdicts);
+        let mut ids = vec![None; bodies.len()];
+        for (index, known) in self.judge_open(&open, verdicts) {
+            ids[index] = Some(known);
+        }
+        ids
     }
 }
 
@@ -219,8 +225,8 @@ impl BodyJudge<'_> {
     }
 
     /// Puts the verdict on each open body that is not sound to its place in the batch.
-    fn judge_open(&self, open: &[&Open<'_>], verdicts: &mut [Result<(), Violation>]) {
-        let roots = self.roots(open.iter().copied().filter(|open| !open.on_host));
+    fn judge_open(&self, open: &[&Open<'_>], verdicts: &mut [Result<(), Violation>]) -> KnownIds {
+        let (roots, ids) = self.roots(open.iter().copied().filter(|open| !open.on_host));
         let mut roots = roots.iter();
         let hashed = open.iter().map(|open| {
             (!open.on_host).then(|| Roots {
@@ -246,7 +252,7 @@ impl BodyJudge<'_> {
             verdicts[index] = verdict;
         }
         if !was_wrong {
-            return;
+            return ids;
         }
         // One wrong digest makes all of the batch doubtful.
         self.backend.was_wrong("a Merkle root of a block was wrong".into());
@@ -254,6 +260,7 @@ impl BodyJudge<'_> {
         for (open, verdict) in open.iter().zip(right) {
             verdicts[open.index] = verdict;
         }
+        ids
     }
 
     /// What the backend's roots say of a block. No block is rejected on a device's word alone: then
@@ -298,13 +305,18 @@ impl BodyJudge<'_> {
     }
 
     /// The roots of many blocks, from the backend: of each those that it has, the tree of ids first.
-    fn roots<'o, 'b: 'o>(&self, open: impl Iterator<Item = &'o Open<'b>> + Clone) -> Vec<Hash256> {
+    fn roots<'o, 'b: 'o>(
+        &self,
+        open: impl Iterator<Item = &'o Open<'b>> + Clone,
+    ) -> (Vec<Hash256>, KnownIds) {
         let trees =
             open.clone().map(|open| usize::from(open.has_root()) + usize::from(open.commits));
         let mut roots = vec![Hash256::ZERO; trees.sum()];
         let (function, shape) = (HashFunction::Sha256d, TreeShape::Bitcoin);
-        self.backend.hash_groves(function, shape, &Transactions(open), &mut roots);
-        roots
+        let ids = self.packers.is_some().then(RefCell::default);
+        let transactions = Transactions { open, ids };
+        self.backend.hash_groves(function, shape, &transactions, &mut roots);
+        (roots, transactions.ids.map(RefCell::into_inner).unwrap_or_default())
     }
 }
 
@@ -324,12 +336,32 @@ struct Open<'a> {
     on_host: bool,
 }
 
+/// The ids of a body's transactions, by its place in the batch: where packers want them, and the host has computed
+/// them.
+type KnownIds = Vec<(usize, Vec<Hash256>)>;
+
 /// What is hashed of bodies.
-struct Transactions<I>(I);
+struct Transactions<I> {
+    open: I,
+    /// If they are wanted.
+    ids: Option<RefCell<KnownIds>>,
+}
 
 impl<'o, 'a: 'o, I: Iterator<Item = &'o Open<'a>> + Clone> Groves<'a> for Transactions<I> {
     fn tell(&self, sink: &mut dyn GroveSink<'a>) {
-        self.0.clone().for_each(|open| open.tell(sink));
+        self.open.clone().for_each(|open| open.tell(sink));
+    }
+
+    fn learn(&self, digests: &[Hash256]) {
+        let Some(ids) = &self.ids else { return };
+        let mut left = digests;
+        let of = |open: &Open<'_>| {
+            let (own, rest) = left.split_at(open.block.transactions().len());
+            left = &rest[open.witness_messages().count()..];
+            (open.index, own.to_vec())
+        };
+        ids.borrow_mut().extend(self.open.clone().map(of));
+        assert!(left.is_empty(), "there are more digests than messages");
     }
 }
 
@@ -354,6 +386,13 @@ impl<'a> Open<'a> {
         [self.has_root().then(|| merkle_root(&ids())), witness_root]
     }
 
+    /// What witness ids are hashed from, where the block commits to them: those of transactions whose id is another
+    /// hash, but for the coinbase.
+    fn witness_messages(&self) -> impl Iterator<Item = &'a [u8]> {
+        let transactions = self.block.transactions().iter().skip(1).filter(|_| self.commits);
+        transactions.filter(|each| each.has_witness()).map(Transaction::bytes)
+    }
+
     /// The ids of all transactions, then the witness ids of those that have other ones, where the block
     /// commits to them; and a tree over each, where there are any.
     fn tell(&self, sink: &mut dyn GroveSink<'a>) {
@@ -370,15 +409,12 @@ impl<'a> Open<'a> {
             (0..count).for_each(|id| sink.leaf(Leaf::Digest(id)));
             sink.end_tree();
         }
+        self.witness_messages().for_each(|message| sink.message(&[message]));
         if self.commits {
-            let rest = || transactions.iter().zip(0..).skip(1);
-            for (transaction, _) in rest().filter(|(each, _)| each.has_witness()) {
-                sink.message(&[transaction.bytes()]);
-            }
             // The coinbase holds the commitment, so it cannot be in it.  (BIP141.)
             sink.leaf(Leaf::Given(Hash256::ZERO));
             let mut witness_ids = count..;
-            for (transaction, id) in rest() {
+            for (transaction, id) in transactions.iter().zip(0..).skip(1) {
                 let other = transaction.has_witness().then(|| witness_ids.next()).flatten();
                 sink.leaf(Leaf::Digest(other.unwrap_or(id)));
             }
@@ -419,13 +455,13 @@ mod tests {
         let large = [rest, &[0xfe], &len, &script, lock_time].concat();
         let packers: Mutex<Vec<Packer>> = Mutex::default();
         let kept = || packers.lock().expect("nobody panics").len();
-        Lent::of(&packers).pack(&genesis);
+        Lent::of(&packers).pack(&genesis, None);
         assert_eq!(kept(), 1);
         {
             let mut lent = [Lent::of(&packers), Lent::of(&packers)];
             assert_eq!(kept(), 0);
-            assert!(lent[0].pack(&large).len() < script.len());
-            lent[1].pack(&genesis);
+            assert!(lent[0].pack(&large, None).len() < script.len());
+            lent[1].pack(&genesis, None);
         }
         assert_eq!(kept(), 1);
         assert!(packers.lock().expect("nobody panics")[0].bytes() < 1 << 20);

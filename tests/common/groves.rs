@@ -1,7 +1,9 @@
 //! Groves, and what is right of them.
 
+use std::cell::RefCell;
+
 use blockmill::compute::Backend;
-use blockmill::primitives::{Grove, Hash256, HashFunction, Leaf};
+use blockmill::primitives::{Grove, GroveSink, Groves, Hash256, HashFunction, Leaf};
 
 use super::oracle;
 use super::trees::Shape;
@@ -43,6 +45,34 @@ pub fn by(
     let mut roots = vec![unwritten; groves.iter().map(Grove::tree_count).sum()];
     backend.hash_groves(function, shape.tree_shape(), &groves, &mut roots);
     roots
+}
+
+/// The digests of all messages, in order.
+pub fn digests(function: HashFunction, groves: &[Grove<'_>]) -> Vec<Hash256> {
+    let messages = groves.iter().flat_map(Grove::messages);
+    messages.map(|parts| oracle::digest(function, &parts.concat())).collect()
+}
+
+/// The digests that somebody who has these groves hashed learns of.
+pub fn learnt(
+    backend: &dyn Backend,
+    function: HashFunction,
+    shape: Shape,
+    groves: &[Grove<'_>],
+) -> Vec<Hash256> {
+    struct Learns<'g, 'a>(&'g [Grove<'a>], RefCell<Vec<Hash256>>);
+    impl<'a> Groves<'a> for Learns<'_, 'a> {
+        fn tell(&self, sink: &mut dyn GroveSink<'a>) {
+            self.0.tell(sink);
+        }
+        fn learn(&self, digests: &[Hash256]) {
+            self.1.borrow_mut().extend_from_slice(digests);
+        }
+    }
+    let learns = Learns(groves, RefCell::default());
+    let mut roots = vec![Hash256::ZERO; groves.iter().map(Grove::tree_count).sum()];
+    backend.hash_groves(function, shape.tree_shape(), &learns, &mut roots);
+    learns.1.into_inner()
 }
 
 /// A block of so many messages of up to `longest` bytes, in one to three parts, cut from `bytes`: with a tree

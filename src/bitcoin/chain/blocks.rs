@@ -274,7 +274,7 @@ impl BlockStore {
         bytes: &[u8],
         parent_time: u32,
     ) -> Result<(), ChainFileError> {
-        self.append_packed(number, bytes, &Packer::new().pack(bytes), parent_time)
+        self.append_packed(number, bytes, &Packer::new().pack(bytes, None), parent_time)
     }
 
     /// The same of a block that was packed before.

@@ -48,11 +48,13 @@ impl Packer {
         self.columns.bytes()
     }
 
-    /// What a frame holds of a block's transactions. The same bytes give the same, whoever packs them.
-    pub(crate) fn pack(&mut self, block: &[u8]) -> Vec<u8> {
+    /// What a frame holds of a block's transactions, whose ids may be known. The same bytes give the same, whoever
+    /// packs them.
+    pub(crate) fn pack(&mut self, block: &[u8], ids: Option<Vec<Hash256>>) -> Vec<u8> {
         let transactions = &block[Header::LEN..];
         let columns = Block::parse(block).ok().and_then(|block| {
-            let ids = ids_of(self.platform, &block);
+            let ids = ids.unwrap_or_else(|| ids_of(self.platform, &block));
+            debug_assert!(ids == ids_of(self.platform, &block), "the ids of another block");
             let columns = self.columns.columns(&block, &ids)?;
             let is_worth_it = columns.len() < transactions.len();
             (is_worth_it && self.columns.lead_back(&ids, transactions)).then_some(columns)
@@ -225,7 +227,7 @@ mod tests {
         let parent = tree.block(BlockTree::<HeaderRules>::START);
         let decoded = |payload: &[u8]| decode(payload, tree.rules().params(), parent);
         let plain = columns::Packer::new().plain(&bytes[Header::LEN..]);
-        for packed in [Packer::new().pack(&bytes), plain] {
+        for packed in [Packer::new().pack(&bytes, None), plain] {
             let payload = encode(&bytes, &packed, header.time() - 600);
             let fields = Fields::decode(&payload).expect("a block");
             assert_eq!((fields.version, fields.nonce), (header.version(), header.nonce()));
@@ -255,7 +257,7 @@ mod tests {
         let tree = HeaderTree::new(HeaderRules::new(params, u64::MAX), Start::Genesis, 0);
         let parent = tree.block(BlockTree::<HeaderRules>::START);
         let bytes = [&tree.rules().params().genesis.as_bytes()[..], &[0]].concat();
-        for packed in [columns::Packer::new().plain(&[0]), Packer::new().pack(&bytes)] {
+        for packed in [columns::Packer::new().plain(&[0]), Packer::new().pack(&bytes, None)] {
             let payload = encode(&bytes, &packed, parent.time());
             let found = decode(&payload, tree.rules().params(), parent).expect("a block");
             assert_eq!(found[Header::LEN..], [0]);
@@ -280,12 +282,12 @@ mod tests {
         let many = vec![transaction; 40];
         let unusual = [&many[..], &[&too_much]].concat();
         let (rows, columns, plain) = (block(&[transaction]), block(&many), block(&unusual));
-        let first = |block: &[u8]| Packer::new().pack(block)[0];
+        let first = |block: &[u8]| Packer::new().pack(block, None)[0];
         assert_eq!((first(&columns), first(&plain)), (0, ZSTD_FIRST));
         assert!([1, 2].contains(&first(&rows)));
         let mut packer = Packer::new();
         for block in [&columns, &rows, &plain, &columns, &plain, &rows, &columns] {
-            assert_eq!(packer.pack(block), Packer::new().pack(block));
+            assert_eq!(packer.pack(block, None), Packer::new().pack(block, None));
         }
     }
 
