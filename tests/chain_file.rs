@@ -653,7 +653,7 @@ fn commits_are_told_of_when_they_are_safe() {
         assert_eq!(chain.commit_record().tip, tip_at(3));
         assert_eq!(payloads(MemoryStorage { bytes: file.bytes() }).len(), 3);
         assert!(heights(chain.settled(true).expect("nothing fails")).is_empty());
-        // The second of these fails: with its frames, or with the slot of the first.
+        // The second of these fails: with its frames, or with its slot and the frames of the third.
         file.fail_after(2);
         let mut begun = Ok(());
         for height in 4..=6 {

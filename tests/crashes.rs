@@ -36,6 +36,8 @@ struct State {
     seen: Vec<u8>,
     /// The stretches that were written since.
     written: Vec<(usize, usize)>,
+    /// The least length that the file was cut to since.
+    cut: Option<usize>,
     operations_left: usize,
 }
 
@@ -45,6 +47,7 @@ impl Disk {
             durable: bytes.clone(),
             seen: bytes,
             written: Vec::new(),
+            cut: None,
             operations_left: usize::MAX,
         })))
     }
@@ -54,9 +57,10 @@ impl Disk {
     }
 
     /// What is left after a loss of power: of what was not synced, any sectors.
-    fn after_crash(&self, rng: &mut StdRng) -> Vec<u8> {
-        self.with(|state| {
+    fn after_crash(&self, rng: &mut StdRng) -> Self {
+        Self::new(self.with(|state| {
             let mut left = state.durable.clone();
+            left.truncate(state.cut.filter(|_| rng.random()).unwrap_or(left.len()));
             for &(start, end) in &state.written {
                 let mut at = start;
                 while at < end {
@@ -69,7 +73,7 @@ impl Disk {
                 }
             }
             left
-        })
+        }))
     }
 }
 
@@ -114,6 +118,7 @@ impl Storage for Disk {
             state.operate()?;
             let len = usize::try_from(len).expect("a small file");
             state.seen.truncate(len);
+            state.cut = Some(state.cut.map_or(len, |cut| cut.min(len)));
             state.written.iter_mut().for_each(|(start, end)| {
                 (*start, *end) = ((*start).min(len), (*end).min(len));
             });
@@ -126,6 +131,7 @@ impl Storage for Disk {
             state.operate()?;
             state.durable = state.seen.clone();
             state.written.clear();
+            state.cut = None;
             Ok(())
         })
     }
@@ -188,8 +194,8 @@ struct Work {
 }
 
 impl Work {
-    fn new(frames: Vec<Appended>) -> Self {
-        Self { acknowledged: frames.len(), frames, reorganisations: Vec::new() }
+    fn new(frames: Vec<Appended>, acknowledged: usize) -> Self {
+        Self { frames, acknowledged, reorganisations: Vec::new() }
     }
 
     fn append_block(&mut self, file: &mut ChainFile<Disk>, rng: &mut StdRng) -> Option<()> {
@@ -218,20 +224,20 @@ impl Work {
 }
 
 /// Appends and commits until the power fails.
-fn work_until_the_power_fails(
-    mut file: ChainFile<Disk>,
-    found: Vec<Appended>,
-    rng: &mut StdRng,
-) -> Work {
-    let mut work = Work::new(found);
+fn work_until_the_power_fails(mut file: ChainFile<Disk>, found: Work, rng: &mut StdRng) -> Work {
+    let mut work = found;
     loop {
+        // Now and then a reorganisation is the first of all.
+        if height_after(&work.frames) > 0
+            && rng.random_bool(0.2)
+            && work.reorganise(&mut file, rng).is_none()
+        {
+            return work;
+        }
         for _ in 0..rng.random_range(1..5) {
             if work.append_block(&mut file, rng).is_none() {
                 return work;
             }
-        }
-        if rng.random_bool(0.2) && work.reorganise(&mut file, rng).is_none() {
-            return work;
         }
         if file.commit(tip(&work.frames)).is_err() {
             return work;
@@ -241,13 +247,9 @@ fn work_until_the_power_fails(
 }
 
 /// The same with a thread that writes: commits follow each other, and are acknowledged when they are safe.
-fn work_behind_until_the_power_fails(
-    file: ChainFile<Disk>,
-    found: Vec<Appended>,
-    rng: &mut StdRng,
-) -> Work {
+fn work_behind_until_the_power_fails(file: ChainFile<Disk>, found: Work, rng: &mut StdRng) -> Work {
     let mut file = file.write_behind().expect("a thread");
-    let mut work = Work::new(found);
+    let mut work = found;
     // How many frames there were with each commit that was begun; the first may be what mends a slot.
     let mut begun = Vec::from_iter(file.is_dirty().then_some(work.frames.len()));
     loop {
@@ -284,10 +286,11 @@ fn no_loss_of_power_takes_what_was_acknowledged() {
     let mut rng = seeded();
     let (mut in_flight_kept, mut in_flight_lost) = (0, 0);
     for _ in 0..60 {
-        let mut bytes = ChainFile::<Disk>::empty(&head());
+        let mut disk = Disk::new(ChainFile::<Disk>::empty(&head()));
         let mut safe: Vec<Appended> = Vec::new();
+        // What processes did since the last loss of power.
+        let mut lives: Vec<Work> = Vec::new();
         for _ in 0..40 {
-            let disk = Disk::new(bytes.clone());
             let (file, found) = open(&disk).expect("what was acknowledged can be read");
             assert!(found.starts_with(&safe), "what was acknowledged is there, in order");
             // What was being committed may be there too, but nothing else.
@@ -296,6 +299,7 @@ fn no_loss_of_power_takes_what_was_acknowledged() {
                 _ => in_flight_kept += 1,
             }
             disk.with(|state| state.operations_left = rng.random_range(0..25));
+            let found = Work::new(found, safe.len());
             let work = match rng.random() {
                 true => work_until_the_power_fails(file, found, &mut rng),
                 // How far that comes is another each time; what follows is not.
@@ -304,16 +308,27 @@ fn no_loss_of_power_takes_what_was_acknowledged() {
                     work_behind_until_the_power_fails(file, found, &mut rng)
                 }
             };
-            bytes = disk.after_crash(&mut rng);
-            // The next opening finds at least these, and at most all that were appended.
-            let reopened = Disk::new(bytes.clone());
-            let (_, found) = open(&reopened).expect("what was acknowledged can be read");
-            assert!(found.len() >= work.acknowledged && work.frames.starts_with(&found));
-            // A reorganisation is there whole or not at all: what it takes back may have been acknowledged.
-            for frames in &work.reorganisations {
-                assert!(found.len() <= frames.start || found.len() >= frames.end);
+            // Now and then it was the process alone that failed: all that it has written is seen, synced or not.
+            let power_failed = rng.random_bool(0.7);
+            if power_failed {
+                disk = disk.after_crash(&mut rng);
+            } else {
+                disk.with(|state| state.operations_left = usize::MAX);
             }
             safe = work.frames[..work.acknowledged].to_vec();
+            lives.push(work);
+            // The next opening finds at least these, and at most all that were appended: by the last process, or
+            // by one before it, of which nothing was acknowledged that is not there.
+            let (_, found) = open(&disk).expect("what was acknowledged can be read");
+            assert!(found.starts_with(&safe));
+            let life = lives.iter().rfind(|life| life.frames.starts_with(&found));
+            // A reorganisation is there whole or not at all: what it takes back may have been acknowledged.
+            for frames in &life.expect("frames that somebody appended").reorganisations {
+                assert!(found.len() <= frames.start || found.len() >= frames.end);
+            }
+            if power_failed {
+                lives.clear();
+            }
         }
     }
     assert!(in_flight_kept > 20 && in_flight_lost > 20, "both ways out were taken");

@@ -18,6 +18,11 @@ pub trait Backend: Send + Sync {
     /// What does the work, for people: a processor or a graphics card.
     fn device(&self) -> String;
 
+    /// Whether the host computes all that it gives.
+    fn is_host(&self) -> bool {
+        false
+    }
+
     /// The id of each header, in order.
     ///
     /// # Panics
@@ -71,8 +76,7 @@ pub trait Backend: Send + Sync {
     /// If `roots` does not hold one place per tree.
     fn rfc6962_roots(&self, trees: &Trees, roots: &mut [Hash256]);
 
-    /// The root of each tree of each grove, in turn. A backend that can be wrong has [`Groves::learn`] called with
-    /// nothing but what the host has computed.
+    /// The root of each tree of each grove, in turn.
     ///
     /// # Panics
     /// If `roots` does not hold one place per tree.
@@ -83,7 +87,10 @@ pub trait Backend: Send + Sync {
         groves: &dyn Groves<'_>,
         roots: &mut [Hash256],
     ) {
-        groves.learn(&groves::in_two_steps(self, function, shape, groves, roots));
+        let digests = groves::in_two_steps(self, function, shape, groves, roots);
+        if self.is_host() {
+            groves.learn(&digests);
+        }
     }
 
     /// Learns that it gave a wrong answer, which its caller found out by computing it on the host.

@@ -174,6 +174,10 @@ impl Backend for Cpu {
         format!("{threads} thread{plural}, {}", self.platform.name())
     }
 
+    fn is_host(&self) -> bool {
+        true
+    }
+
     fn header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
         assert_eq!(headers.len(), ids.len(), "one id per header");
         // Handing a small batch to another thread costs more than hashing it.

@@ -279,7 +279,11 @@ impl Backend for Guarded {
         };
         let ever = |kind| self.takes(kind, usize::MAX);
         if !ever(JobKind::Messages) || !ever(trees) {
-            in_two_steps(self, function, shape, groves, roots);
+            let digests = in_two_steps(self, function, shape, groves, roots);
+            // Roots alone are the device's then.
+            if !ever(JobKind::Messages) {
+                groves.learn(&digests);
+            }
             return;
         }
         let mut size = Size::default();

@@ -171,6 +171,10 @@ impl Backend for Reference {
         "one thread, plain SHA-256".into()
     }
 
+    fn is_host(&self) -> bool {
+        true
+    }
+
     fn header_ids(&self, headers: &[Header], ids: &mut [Hash256]) {
         assert_eq!(headers.len(), ids.len(), "one id per header");
         for (header, id) in headers.iter().zip(ids) {

@@ -133,9 +133,17 @@ fn what_was_safe_when_the_disk_failed_is_told_of_and_nothing_else() {
         for overlap in [false, true] {
             let disk = Disk::new(good_syncs);
             let (told, stored) = follow(&order, &disk, overlap);
-            let error = stored.expect_err("a sync failed").to_string();
-            assert!(error.contains("the disk is gone"), "{error}");
-            assert_eq!(told, all[..good_syncs / 2], "{good_syncs}, {overlap}");
+            match stored {
+                Err(error) => assert!(error.to_string().contains("the disk is gone"), "{error}"),
+                // Commits that wait for the disk share syncs, so that there may be fewer.
+                Ok(_) => assert!(overlap && told == all, "{good_syncs}"),
+            }
+            assert!(all.starts_with(&told), "{good_syncs}, {overlap}: {told:?}");
+            let two_each = good_syncs / 2;
+            assert!(
+                told.len() == two_each || overlap && told.len() > two_each,
+                "{good_syncs}: {told:?}"
+            );
             let storage = Box::new(MemoryStorage { bytes: disk.bytes() });
             let LoadedHeaders { store, tree } = LoadedHeaders::open(storage).expect("a file");
             let height = tree.block(store.tip()).height();

@@ -87,7 +87,7 @@ impl<'a> Commits<'a> {
         let mut told = Ok(());
         // Those before one that failed are safe all the same.
         for wait in [wait, false] {
-            if file.is_settled() {
+            if file.is_settled() && !wait {
                 break;
             }
             match file.settled(wait) {

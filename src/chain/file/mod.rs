@@ -59,8 +59,8 @@
 //! A commit appends frames, syncs, writes the *other* slot, and syncs again. Then it is acknowledged, and
 //! not before. Several may wait for the disk, which takes them one after the other: the sync that makes the
 //! frames of a commit safe may be the one that makes the slot of the commit before safe, and no slot is written
-//! while the other one is not. A *take back* is not written before either: beside half a slot it would be
-//! kept, and blocks that were acknowledged would have left the best branch for others that never came. On opening
+//! while the other one is not. Nor is a *take back* written while a slot is not safe: should that slot be torn, frames
+//! behind the older commit are kept, and with them half of a reorganisation. On opening
 //! - if both slots hold, bytes behind the committed length of the later one belong to a commit that
 //!   never came about: they are dropped;
 //! - if one slot does not hold, it may have been the later one. Frames behind the committed length of the
@@ -184,7 +184,9 @@ pub struct ChainFile<S> {
     pending: Vec<u8>,
     /// Whether frames wait for a commit, or a slot must be written anew.
     is_dirty: bool,
-    /// What a slot is written anew with before anything is appended, if one did not hold.
+    /// Whether a slot did not hold, and was not written anew since.
+    is_unmended: bool,
+    /// What it is written anew with before anything is appended.
     mending: Option<TipRecord>,
     /// How often blocks were taken back.
     reorganisations: u64,
@@ -232,7 +234,7 @@ impl<S: Storage> ChainFile<S> {
         };
         let len = storage.len()?;
         let mut file = Self {
-            writer: Writer::Here(storage),
+            writer: Writer::new(storage),
             commit,
             under_way: VecDeque::new(),
             end: head.start(),
@@ -240,6 +242,7 @@ impl<S: Storage> ChainFile<S> {
             head,
             pending: Vec::new(),
             is_dirty: false,
+            is_unmended: bad_slot.is_some(),
             mending: None,
             reorganisations: 0,
             poisoned: false,
@@ -279,7 +282,7 @@ impl<S: Storage> ChainFile<S> {
         strict: bool,
         visit: &mut impl FnMut(&S, &FileHead, u64, &Frame<'_>) -> Result<(), ChainFileError>,
     ) -> Result<u32, ChainFileError> {
-        let Writer::Here(storage) = &self.writer else {
+        let Writer::Here(storage, _) = &self.writer else {
             unreachable!("a file is read before anything is written")
         };
         let mut window = Window::default();
@@ -362,10 +365,13 @@ impl<S: Storage> ChainFile<S> {
         &self.opening
     }
 
-    /// Says what the tip is that opening has found. If a slot did not hold, it is written anew with that before
-    /// anything is appended: another loss of power would else leave what is appended next half kept.
+    /// Says what the tip is that opening has found, which only the family knows, before anything is appended. If a
+    /// slot did not hold, it is written anew with that first: beside it a loss of power could leave half of a
+    /// reorganisation that is appended next.
     pub fn mend_with(&mut self, tip: TipRecord) {
-        self.mending = self.opening.bad_slot.map(|_| tip);
+        if self.is_unmended {
+            self.mending = Some(tip);
+        }
     }
 
     /// How often blocks were taken back.
@@ -440,8 +446,10 @@ impl<S: Storage> ChainFile<S> {
         if self.poisoned {
             return Err(ChainFileError::Poisoned);
         }
-        if let Some(tip) = self.mending {
-            self.begin_commit(tip)?;
+        if self.is_unmended {
+            let unknown =
+                || io::Error::other("a slot does not hold, and nobody said what the tip is");
+            self.begin_commit(self.mending.ok_or_else(unknown)?)?;
         }
         if kind == FrameType::TakeBack {
             let ordered = self.writer.sync_slot();
@@ -506,17 +514,21 @@ impl<S: Storage> ChainFile<S> {
         self.or_poison(begun)?;
         self.under_way.push_back(commit);
         self.is_dirty = false;
-        self.mending = None;
+        self.is_unmended = false;
         Ok(())
     }
 
     /// The commits that were begun, are safe by now, and were not told of before, the first first. With `wait`
-    /// all that were begun are safe when this returns.
+    /// all that were begun are safe when this returns, and so is what was found.
     ///
     /// # Errors
-    /// If one of them failed: the file is as it was after the one before, and this handle refuses further
-    /// work, but for telling of those.
+    /// If one of them failed: nobody knows whether it is there, and this handle refuses further work, but for
+    /// telling of those before it.
     pub fn settled(&mut self, wait: bool) -> Result<Vec<Commit>, ChainFileError> {
+        if wait && self.under_way.is_empty() && !self.poisoned {
+            let synced = self.writer.sync_slot();
+            self.or_poison(synced)?;
+        }
         let settled = self.writer.settled(self.under_way.len(), wait);
         let settled = self.or_poison(settled)?;
         let settled: Vec<_> = self.under_way.drain(..settled).collect();

@@ -15,20 +15,36 @@ const WAITING_BYTES_MAX: usize = 4 << 20;
 
 /// Writes in the order in which it is asked to.
 pub(super) enum Writer<S> {
-    /// At once. What it gives back is done.
-    Here(S),
+    /// At once. What it gives back is done. With the slot of the last commit.
+    Here(S, LastSlot),
     /// By a thread of its own, so that nobody waits for the disk but for whoever wants to.
     Behind(Behind),
 }
 
+/// The slot of the last commit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastSlot {
+    /// It was found when the file was opened. Whoever wrote it may have been killed before it was synced.
+    Found,
+    /// It was written, and whoever waits for the commit is told when it is synced.
+    Written,
+    /// It survives whatever happens.
+    Safe,
+}
+
 impl<S: Storage> Writer<S> {
+    /// One that writes at once, to a file that was found.
+    pub(super) const fn new(storage: S) -> Self {
+        Self::Here(storage, LastSlot::Found)
+    }
+
     /// The same with a thread of its own.
     pub(super) fn behind(self) -> io::Result<Self>
     where
         S: 'static,
     {
         match self {
-            Self::Here(storage) => Behind::new(storage).map(Self::Behind),
+            Self::Here(storage, slot) => Behind::new(storage, slot).map(Self::Behind),
             Self::Behind(_) => Ok(self),
         }
     }
@@ -36,7 +52,7 @@ impl<S: Storage> Writer<S> {
     /// Writes `bytes`, which are empty afterwards, with room for the next.
     pub(super) fn write(&mut self, offset: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Self::Here(storage) => {
+            Self::Here(storage, _) => {
                 storage.write_at(offset, bytes)?;
                 bytes.clear();
                 Ok(())
@@ -51,15 +67,20 @@ impl<S: Storage> Writer<S> {
 
     pub(super) fn truncate(&mut self, len: u64) -> io::Result<()> {
         match self {
-            Self::Here(storage) => storage.truncate(len),
+            Self::Here(storage, _) => storage.truncate(len),
             Self::Behind(behind) => behind.order(Order::Truncate(len)),
         }
     }
 
-    /// Has nothing more written before the last commit that was asked for has survived.
+    /// Has nothing more written before the last commit is sure to survive.
     pub(super) fn sync_slot(&mut self) -> io::Result<()> {
         match self {
-            Self::Here(_) => Ok(()),
+            Self::Here(_, LastSlot::Safe) => Ok(()),
+            Self::Here(storage, last) => {
+                storage.sync()?;
+                *last = LastSlot::Safe;
+                Ok(())
+            }
             Self::Behind(behind) => behind.order(Order::SyncSlot),
         }
     }
@@ -67,7 +88,7 @@ impl<S: Storage> Writer<S> {
     /// The payload of the frame at `offset`, which was written before.
     pub(super) fn payload(&mut self, offset: u64) -> io::Result<Vec<u8>> {
         match self {
-            Self::Here(storage) => frame::payload(storage, offset),
+            Self::Here(storage, _) => frame::payload(storage, offset),
             Self::Behind(behind) => {
                 let (reply, payload) = channel();
                 behind.order(Order::Payload(offset, reply))?;
@@ -80,7 +101,14 @@ impl<S: Storage> Writer<S> {
     pub(super) fn commit(&mut self, head: &FileHead, commit: &Commit) -> io::Result<()> {
         let (offset, slot) = (commit.offset(head), commit.encode());
         match self {
-            Self::Here(storage) => put_commit(storage, offset, &slot),
+            Self::Here(storage, last) => {
+                // What was written comes first, and the slot that says so second.
+                storage.sync()?;
+                storage.write_at(offset, &slot)?;
+                storage.sync()?;
+                *last = LastSlot::Safe;
+                Ok(())
+            }
             Self::Behind(behind) => {
                 behind.make_room(slot.len())?;
                 behind.order(Order::Commit(offset, slot))
@@ -91,7 +119,7 @@ impl<S: Storage> Writer<S> {
     /// How long a thread behind has written, and waited for the disk.
     pub(super) fn busy(&self) -> Duration {
         match self {
-            Self::Here(_) => Duration::ZERO,
+            Self::Here(..) => Duration::ZERO,
             Self::Behind(behind) => Duration::from_nanos(behind.busy_ns.load(Relaxed)),
         }
     }
@@ -100,7 +128,7 @@ impl<S: Storage> Writer<S> {
     /// `under_way`, all there are, have.
     pub(super) fn settled(&mut self, under_way: usize, wait: bool) -> io::Result<usize> {
         match self {
-            Self::Here(_) => Ok(under_way),
+            Self::Here(..) => Ok(under_way),
             Self::Behind(behind) => behind.settled(under_way, wait),
         }
     }
@@ -136,19 +164,14 @@ pub(super) struct Behind {
 }
 
 impl Behind {
-    fn new(storage: impl Storage + 'static) -> io::Result<Self> {
+    fn new(storage: impl Storage + 'static, last_slot: LastSlot) -> io::Result<Self> {
         let (orders, taken) = channel();
         let (result, results) = channel();
         let (give_back, written) = channel();
         let busy_ns = Arc::new(AtomicU64::new(0));
         let busy = Arc::clone(&busy_ns);
-        let mut disk = Disk {
-            storage,
-            has_unsynced_slot: false,
-            busy_ns: busy,
-            results: result,
-            written: give_back,
-        };
+        let mut disk =
+            Disk { storage, last_slot, busy_ns: busy, results: result, written: give_back };
         let work = move || {
             if let Err(error) = disk.carry_out_all(&taken) {
                 // Nobody who is gone needs to know.
@@ -241,8 +264,7 @@ impl Drop for Behind {
 /// What the thread behind works with.
 struct Disk<S> {
     storage: S,
-    /// Whether the slot of the last commit was written, and is not synced yet.
-    has_unsynced_slot: bool,
+    last_slot: LastSlot,
     busy_ns: Arc<AtomicU64>,
     /// See [`Behind::results`].
     results: Sender<io::Result<()>>,
@@ -258,7 +280,9 @@ impl<S: Storage> Disk<S> {
             let order = match orders.try_recv() {
                 Ok(order) => order,
                 Err(_) => {
-                    self.timed(Self::sync_slot)?;
+                    if self.last_slot == LastSlot::Written {
+                        self.timed(Self::sync)?;
+                    }
                     let Ok(order) = orders.recv() else { return Ok(()) };
                     order
                 }
@@ -280,7 +304,8 @@ impl<S: Storage> Disk<S> {
             Order::Write(offset, bytes) => {
                 if let Err(error) = self.storage.write_at(offset, &bytes) {
                     // A disk that is full of these can still keep the commit before.
-                    return self.sync_slot().and(Err(error));
+                    let _ = self.sync_slot();
+                    return Err(error);
                 }
                 let _ = self.written.send(bytes);
             }
@@ -292,7 +317,7 @@ impl<S: Storage> Disk<S> {
             Order::Commit(offset, slot) => {
                 self.sync()?;
                 self.storage.write_at(offset, &slot)?;
-                self.has_unsynced_slot = true;
+                self.last_slot = LastSlot::Written;
                 let _ = self.written.send(slot);
             }
         }
@@ -301,23 +326,16 @@ impl<S: Storage> Disk<S> {
 
     /// Makes the last commit survive, if it may not yet.
     fn sync_slot(&mut self) -> io::Result<()> {
-        if self.has_unsynced_slot { self.sync() } else { Ok(()) }
+        if self.last_slot == LastSlot::Safe { Ok(()) } else { self.sync() }
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.storage.sync()?;
-        if std::mem::take(&mut self.has_unsynced_slot) {
+        if std::mem::replace(&mut self.last_slot, LastSlot::Safe) == LastSlot::Written {
             let _ = self.results.send(Ok(()));
         }
         Ok(())
     }
-}
-
-/// What was written comes first, and the slot that says so second.
-fn put_commit(storage: &mut impl Storage, offset: u64, slot: &[u8]) -> io::Result<()> {
-    storage.sync()?;
-    storage.write_at(offset, slot)?;
-    storage.sync()
 }
 
 #[cfg(test)]
@@ -395,7 +413,7 @@ mod tests {
     fn three_commits(fails: Fails, take_back: bool) -> (Vec<Did>, usize) {
         let storage = Gated::new(fails);
         let (gate, did) = (Arc::clone(&storage.gate), Arc::clone(&storage.did));
-        let mut writer = Writer::Here(storage).behind().expect("a thread");
+        let mut writer = Writer::new(storage).behind().expect("a thread");
         let shut = gate.lock().expect("nobody panics");
         for number in 1..=3 {
             if number == 2 && take_back {
@@ -450,7 +468,7 @@ mod tests {
         const PIECE: usize = 1 << 20;
         let storage = Gated::new(Box::new(|_, _| false));
         let (gate, written) = (Arc::clone(&storage.gate), AtomicUsize::new(0));
-        let mut writer = Writer::Here(storage).behind().expect("a thread");
+        let mut writer = Writer::new(storage).behind().expect("a thread");
         let shut = gate.lock().expect("nobody panics");
         thread::scope(|scope| {
             scope.spawn(|| {
