@@ -1,10 +1,11 @@
 //! The work of the suite `append`: commits of a chain file, and plain writes and syncs of the same
 //! sizes to the same disk.
 //!
-//! A commit is the frames, a sync, a slot, and another sync, which may be that of the next one's frames: begun with [`ChainFile::begin_commit`], written by a
-//! thread of its own as in validation, and all of them waited for in the end. The plain writes have the same
-//! lengths and two syncs for each commit, one after the other, and nothing is computed for them; so the ratio says
-//! how near appending comes to what the disk does. It may be above 1, as commits that wait share syncs.
+//! A commit is the frames, a sync, a slot, and another sync, which may be that of the next one's frames. Commits are
+//! begun with [`ChainFile::begin_commit`], written by a thread of its own as in validation, and all of them waited
+//! for in the end. The plain writes have the same lengths and two syncs for each commit, one after the other, and
+//! nothing is computed for them; so the ratio says how near appending comes to what the disk does. It may be above 1,
+//! as commits that wait share syncs.
 
 use std::fs;
 use std::io::Write;

@@ -48,8 +48,8 @@ impl Packer {
         self.columns.bytes()
     }
 
-    /// What a frame holds of a block's transactions, whose ids may be known. The same bytes give the same, whoever
-    /// packs them.
+    /// What a frame holds of a block's transactions. Their ids may be known: to whoever held the root of the tree over
+    /// them to the header. The same bytes give the same, whoever packs them.
     pub(crate) fn pack(&mut self, block: &[u8], ids: Option<Vec<Hash256>>) -> Vec<u8> {
         let transactions = &block[Header::LEN..];
         let columns = Block::parse(block).ok().and_then(|block| {

@@ -409,7 +409,8 @@ mod tests {
         FileHead { is_ledger: false, level, chain_id: Hash256::ZERO, params: Vec::new() }
     }
 
-    /// Three commits that wait for a disk; `take_back`: the second one has the slot before it synced first. Gives what the disk did, and how many commits were told of.
+    /// Three commits that wait for a disk; `take_back`: the second one has the slot before it synced first. Gives
+    /// what the disk did, and how many commits were told of.
     fn three_commits(fails: Fails, take_back: bool) -> (Vec<Did>, usize) {
         let storage = Gated::new(fails);
         let (gate, did) = (Arc::clone(&storage.gate), Arc::clone(&storage.did));

@@ -324,7 +324,8 @@ impl Packer {
     }
 
     /// Whether the columns that were made last lead back to `transactions`, which have these ids: by themselves, as
-    /// zstd is trusted with what it packs. They always do, and nothing is lost to a mistake in them if they do not.
+    /// zstd is trusted with what it packs, and whoever computed the ids with these. They always do, and nothing is
+    /// lost to a mistake in them if they do not.
     pub(in super::super) fn lead_back(&mut self, ids: &[Hash256], transactions: &[u8]) -> bool {
         let columns = &self.columns.bytes[..if self.columns.in_rows { 1 } else { COLUMN_COUNT }];
         let columns = columns.iter().map(|bytes| Reader::new(bytes)).collect();
