@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bitcoin::consensus::deserialize;
 use blockmill::bench::header_chain;
 use blockmill::compute::Cpu;
+use blockmill::compute::sha256::Platform;
 use blockmill::dump::{Inputs, Progress};
 use blockmill::primitives::Header;
 use blockmill::stages::{Options, Validation, validate_headers};
@@ -74,6 +75,13 @@ fn headers(c: &mut Criterion) {
         });
     });
     group.bench_function("validate, every rule", |b| b.iter(|| black_box(validate(&path, &cpu))));
+    // And with what other processors have; the first is the best, which was measured.
+    for platform in Platform::all().skip(1) {
+        let cpu = Cpu::on(platform, 1).expect("a thread");
+        group.bench_function(format!("validate, {}", platform.name()), |b| {
+            b.iter(|| black_box(validate(&path, &cpu)));
+        });
+    }
     group.finish();
 }
 
