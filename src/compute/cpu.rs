@@ -22,8 +22,14 @@ const MESSAGE_BYTES_PER_TASK: usize = 16 << 10;
 /// Tasks for each thread, where there is more work than that: those that end early take another's.
 const TASKS_PER_THREAD: usize = 8;
 
-/// The leaves that a task takes at least, and the pairs of a level from which on all threads share it.
+/// The leaves that a task takes at least.
 const TREE_LEAVES_PER_TASK: usize = 1024;
+
+/// The most leaves that stay with the thread that has them: it is done before others are awake.
+const TREE_LEAVES_ALONE_MAX: usize = 4096;
+
+/// The pairs of a level from which on all threads share it, for the same reason.
+const SHARED_LEVEL_MIN: usize = 8192;
 
 /// Nonces a task takes at once: a fraction of a millisecond.
 #[cfg(feature = "mine")]
@@ -98,7 +104,7 @@ impl Cpu {
     fn roots(&self, shape: TreeShape, trees: &Trees, roots: &mut [Hash256]) {
         assert_eq!(trees.len(), roots.len(), "one root per tree");
         let hash = |nodes: &[Hash256], parents: &mut [Hash256]| {
-            if self.is_alone() || parents.len() < TREE_LEAVES_PER_TASK {
+            if self.is_alone() || parents.len() < SHARED_LEVEL_MIN {
                 return hash_level(self.platform, shape, nodes, parents);
             }
             nodes
@@ -106,6 +112,9 @@ impl Cpu {
                 .zip(parents.par_chunks_mut(TREE_LEAVES_PER_TASK / 2))
                 .for_each(|(nodes, parents)| hash_level(self.platform, shape, nodes, parents));
         };
+        if trees.leaf_count() <= TREE_LEAVES_ALONE_MAX {
+            return levels::roots(shape, trees, 0..trees.len(), roots, hash);
+        }
         let size = |tree| trees.get(tree).len();
         let tasks = tasks(roots, self.task_size(trees.leaf_count(), TREE_LEAVES_PER_TASK), size);
         self.for_each(tasks, |which, roots| levels::roots(shape, trees, which, roots, hash));
