@@ -87,6 +87,7 @@ impl<'a> Commits<'a> {
         let mut told = Ok(());
         // Those before one that failed are safe all the same.
         for wait in [wait, false] {
+            // Whoever waits has what was found synced as well.
             if file.is_settled() && !wait {
                 break;
             }

@@ -452,6 +452,7 @@ impl<S: Storage> ChainFile<S> {
             self.begin_commit(self.mending.ok_or_else(unknown)?)?;
         }
         if kind == FrameType::TakeBack {
+            // Half of a reorganisation must never stand behind a slot that may yet be torn.
             let ordered = self.writer.sync_slot();
             self.or_poison(ordered)?;
         }
