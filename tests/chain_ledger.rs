@@ -185,7 +185,7 @@ fn half_a_reorganisation_is_mended_by_the_next_run() {
         std::fs::write(&path, up_to_the_side_branch(&dump)).expect("a file");
         append_ledger(&path, &file).0.expect("a judgement");
         let loaded = open(&file.bytes()).expect("a file");
-        assert_eq!(loaded.store.tip_work(&loaded), loaded.tree.block(loaded.tree.best()).work());
+        assert_eq!(loaded.store.tip_work(&loaded), loaded.tree.work(loaded.tree.best()));
         // And then on to the best branch.
         std::fs::write(&path, &dump).expect("a file");
         append_ledger(&path, &file).0.expect("a judgement");
@@ -202,7 +202,7 @@ trait TipWork {
 
 impl TipWork for blockmill::ledger::LedgerStore {
     fn tip_work(&self, loaded: &LoadedLedger) -> blockmill::primitives::Work {
-        loaded.tree.block(self.tip()).work()
+        loaded.tree.work(self.tip())
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) enum Required {
 /// What every header asks of its network's parameters, computed once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
-    period: Period,
+    /// The number of blocks between two retargets.
+    pub(super) interval: u32,
     /// The bits of the easiest target.
     limit: CompactTarget,
 }
@@ -27,33 +28,7 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Of these parameters.
     pub(super) fn of(params: &Params) -> Self {
-        let (blocks, limit) = (params.retarget_interval(), params.pow_limit.to_compact());
-        Self { period: Period::of(blocks), limit }
-    }
-}
-
-/// The blocks between two retargets: tells their first ones by a multiplication, as every header is asked,
-/// and a division takes as long as half of the rest.
-/// (Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019.)
-#[derive(Clone, Copy, Debug)]
-struct Period {
-    /// 2^64 by their number, rounded up; 0 for 2^64.
-    inverse: u64,
-}
-
-impl Period {
-    /// Of so many blocks.
-    ///
-    /// # Panics
-    /// If there are none.
-    const fn of(blocks: u32) -> Self {
-        Self { inverse: (u64::MAX / blocks as u64).wrapping_add(1) }
-    }
-
-    /// Whether a period begins at this height: whether it is a multiple of its number of blocks.
-    #[inline]
-    fn begins_at(self, height: u32) -> bool {
-        u64::from(height).wrapping_mul(self.inverse) <= self.inverse.wrapping_sub(1)
+        Self { interval: params.retarget_interval(), limit: params.pow_limit.to_compact() }
     }
 }
 
@@ -66,16 +41,15 @@ pub(super) fn required_bits(
     time: u32,
     parent: Ancestor<'_>,
 ) -> Required {
-    let Schedule { period, limit } = schedule;
+    let Schedule { interval, limit } = schedule;
     if parent.is_trusted() {
         return Required::Unknown;
     }
-    if params.no_retargeting && params.genesis.bits() == limit {
-        // Where the difficulty starts at the limit and never changes, every rule below gives the
-        // limit; this spares the walk back through the period.
-        return Required::Exactly(params.genesis.bits());
+    if stays_at_limit(params, limit) {
+        // This spares the walk back through the period.
+        return Required::Exactly(limit);
     }
-    if period.begins_at(parent.height() + 1) {
+    if (parent.height() + 1).is_multiple_of(interval) {
         return retargeted(params, parent);
     }
     if !params.allow_min_difficulty {
@@ -86,6 +60,27 @@ pub(super) fn required_bits(
         return Required::Exactly(limit);
     }
     last_real_bits(params, limit, parent)
+}
+
+/// Whether the difficulty starts at the limit and never changes: then every rule gives the limit.
+fn stays_at_limit(params: &Params, limit: CompactTarget) -> bool {
+    params.no_retargeting && params.genesis.bits() == limit
+}
+
+/// The bits that the descendants of `parent` must have until the next retarget, whatever their time; `None` if
+/// that is not known, or time decides.
+pub(super) fn steady_bits(
+    params: &Params,
+    schedule: Schedule,
+    parent: Ancestor<'_>,
+) -> Option<CompactTarget> {
+    if parent.is_trusted() {
+        return None;
+    }
+    if stays_at_limit(params, schedule.limit) {
+        return Some(schedule.limit);
+    }
+    (!params.allow_min_difficulty).then(|| parent.bits())
 }
 
 /// The bits of the last block of the period that did not use the 20-minute rule.
@@ -150,23 +145,4 @@ fn step(params: &Params, last: Ancestor<'_>) -> Required {
 fn scaled(params: &Params, bits: CompactTarget, actual_s: u32) -> CompactTarget {
     let target: Target = bits.decode().expect("an accepted block has valid bits");
     target.scaled(actual_s, params.target_timespan_s, params.pow_limit).to_compact()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_period_begins_at_multiples_of_its_length() {
-        for blocks in [1, 2, 3, 5, 144, 2015, 2016, 2017, 1 << 16, u32::MAX - 1, u32::MAX] {
-            let period = Period::of(blocks);
-            let near =
-                |height: u32| (0..9).map(move |step| height.wrapping_add(step).wrapping_sub(4));
-            let multiples = (0..300).map(|index: u32| blocks.wrapping_mul(index));
-            let others = [0, 1 << 31, u32::MAX - blocks, u32::MAX / blocks * blocks];
-            for height in multiples.chain(others).flat_map(near) {
-                assert_eq!(period.begins_at(height), height % blocks == 0, "{height} of {blocks}");
-            }
-        }
-    }
 }

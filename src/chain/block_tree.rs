@@ -151,7 +151,7 @@ impl<R: HeaderRules> BlockTree<R> {
     /// The work of the branch up to a connected block.
     #[must_use]
     pub fn work(&self, block: u32) -> Work {
-        self.tree.block(block).work()
+        self.tree.work(block)
     }
 
     /// The parent of a connected block, unless it is the start.
@@ -199,15 +199,15 @@ impl<R: HeaderRules> BlockTree<R> {
     /// A body of a block by its number among them, in the order of the input.
     fn nth_body(&self, block: u32, number: usize) -> Option<Body> {
         let node = &self.tree.nodes[block as usize];
-        let height = match node.state {
+        let height = match node.state() {
             State::Connected { height, .. } => Some(height),
             _ => None,
         };
-        if node.position == NOT_IN_INPUT {
+        if node.position() == NOT_IN_INPUT {
             return None;
         }
         let Some(later) = number.checked_sub(1) else {
-            return Some(Body { block, height, position: node.position, copy: None });
+            return Some(Body { block, height, position: node.position(), copy: None });
         };
         let start = self.copies_of.partition_point(|(node, _)| *node < block);
         let (_, copy) = *self.copies_of.get(start + later).filter(|(node, _)| *node == block)?;
@@ -314,7 +314,7 @@ impl<R: HeaderRules> BlockTree<R> {
     pub fn unjudged(&self) -> Vec<Body> {
         let is_open = |body: &Body| {
             let block = body.block as usize;
-            let by_header = matches!(self.tree.nodes[block].state, State::Rejected { .. });
+            let by_header = matches!(self.tree.nodes[block].state(), State::Rejected { .. });
             let known = by_header || self.flags[block] & flag::BELOW_REJECTED != 0;
             self.fate(body) == Fate::Open && !known
         };
@@ -325,19 +325,19 @@ impl<R: HeaderRules> BlockTree<R> {
     fn all_bodies(&self) -> impl Iterator<Item = Body> {
         let nodes = &self.tree.nodes;
         let body = |block: u32, position, copy| {
-            let height = match nodes[block as usize].state {
+            let height = match nodes[block as usize].state() {
                 State::Connected { height, .. } => Some(height),
                 _ => None,
             };
             Body { block, height, position, copy }
         };
         // Blocks are numbered in the order of the input, but for those that were known before.
-        let position = |block: u32| nodes[block as usize].position;
+        let position = |block: u32| nodes[block as usize].position();
         let mut known: Vec<_> =
             (0..self.tree.known).filter(|&block| position(block) != NOT_IN_INPUT).collect();
         known.sort_unstable_by_key(|&block| position(block));
         let rest = self.tree.known..=self.tree.last();
-        let first = move |block: u32| body(block, nodes[block as usize].position, None);
+        let first = move |block: u32| body(block, nodes[block as usize].position(), None);
         let merged = merge(known.into_iter().map(first), rest.map(first));
         let later = self.copies.iter().zip(0..);
         merge(
@@ -360,7 +360,7 @@ impl<R: HeaderRules> BlockTree<R> {
         for body in self.all_bodies() {
             blocks.seen += 1;
             let flags = &mut flags[body.block as usize];
-            let state = &self.tree.nodes[body.block as usize].state;
+            let state = &self.tree.nodes[body.block as usize].state();
             let fate = self.fate(&body);
             if matches!(state, State::Rejected { .. })
                 || *flags & (flag::CONDEMNED | flag::BELOW_REJECTED) != 0
@@ -424,7 +424,7 @@ impl<R: HeaderRules> BlockTree<R> {
             let alone = self.tree.check_alone(&node.candidate());
             return alone.err().unwrap_or(Violation::BadPrevBlk { parent });
         }
-        if matches!(node.state, State::Rejected { .. }) {
+        if matches!(node.state(), State::Rejected { .. }) {
             return self.tree.violation_of(&node);
         }
         let of_block = || self.condemned.get(&body.block);
@@ -467,16 +467,14 @@ struct Candidates {
 }
 
 impl Candidates {
-    fn of<R>(tree: &HeaderTree<R>) -> Self {
-        let work = |node: u32| match tree.nodes[node as usize].state {
-            State::Connected { work, .. } => Some(work),
-            _ => None,
-        };
+    fn of<R: HeaderRules>(tree: &HeaderTree<R>) -> Self {
+        let is_connected =
+            |node: &u32| matches!(tree.nodes[*node as usize].state(), State::Connected { .. });
         let nodes = 0..u32::try_from(tree.nodes.len()).expect("node numbers are u32");
-        let mut order: Vec<_> = nodes.filter(|&node| work(node).is_some()).collect();
+        let mut order: Vec<_> = nodes.filter(is_connected).collect();
         order.sort_unstable_by_key(|&node| {
-            let came = (node >= tree.known, tree.nodes[node as usize].position);
-            (Reverse(work(node).unwrap_or(Work::ZERO)), came)
+            let came = (node >= tree.known, tree.nodes[node as usize].position());
+            (Reverse(tree.work(node)), came)
         });
         Self { order, at: 0 }
     }

@@ -9,7 +9,7 @@ use crate::verdict::{Rejection, Violation};
 use super::header_tree::{HeaderRules, HeaderTree};
 use super::node::{NONE, NOT_IN_INPUT, Node, State};
 use super::rejections::{Record, Rejections};
-use super::{BlockCounts, OrphanGroup, Outcome, SideBranch, Tip};
+use super::{BlockCounts, OrphanGroup, Outcome, SideBranch};
 
 pub(super) type NodeSet = HashSet<u32, RandomState>;
 
@@ -22,7 +22,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         let best_branch = on_best
             .iter()
             .filter(|&&node| {
-                node >= self.known || self.nodes[node as usize].position != NOT_IN_INPUT
+                node >= self.known || self.nodes[node as usize].position() != NOT_IN_INPUT
             })
             .count() as u64;
         let rejected = self.rejections.count;
@@ -64,7 +64,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     fn settle_repeats(&mut self) {
         let repeats = std::mem::take(&mut self.repeats);
         for (node, count) in repeats.counts {
-            if matches!(self.nodes[node as usize].state, State::Rejected { .. }) {
+            if matches!(self.nodes[node as usize].state(), State::Rejected { .. }) {
                 self.rejections.count += count;
             } else {
                 self.duplicates += count;
@@ -72,7 +72,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         }
         for (node, position) in repeats.places {
             let original = self.nodes[node as usize];
-            if matches!(original.state, State::Rejected { .. }) {
+            if matches!(original.state(), State::Rejected { .. }) {
                 let violation = self.violation_of(&original);
                 // Counted above.
                 self.rejections.count -= 1;
@@ -85,7 +85,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     pub(super) fn violation_of(&self, node: &Node) -> Violation {
         let block = node.candidate();
         let alone = self.check_alone(&block);
-        let verdict = alone.and_then(|()| match self.nodes[node.parent as usize].state {
+        let verdict = alone.and_then(|()| match self.nodes[node.parent as usize].state() {
             State::Connected { .. } => self.rules.check_in_context(&block, self.block(node.parent)),
             _ => Err(Violation::BadPrevBlk { parent: self.nodes[node.parent as usize].id }),
         });
@@ -116,8 +116,9 @@ impl<R: HeaderRules> HeaderTree<R> {
         };
         while let Some(below) = path.pop() {
             height += 1;
-            if let State::Rejected { height: place, .. } = &mut self.nodes[below as usize].state {
-                *place = Some(height);
+            let node = &mut self.nodes[below as usize];
+            if let State::Rejected { next, .. } = node.state() {
+                node.set_state(State::Rejected { height: Some(height), next });
             }
         }
         self.height(node)
@@ -125,16 +126,11 @@ impl<R: HeaderRules> HeaderTree<R> {
 
     /// The nodes of the branch that ends at `tip`, tip first.
     pub(super) fn branch_of(&self, tip: u32) -> Vec<u32> {
-        let links = std::iter::successors(Some(tip), |&node| self.parent(node));
-        links.collect()
-    }
-
-    pub(super) fn tip(&self, node: u32) -> Tip {
-        let Node { id, state, .. } = self.nodes[node as usize];
-        let State::Connected { height, work } = state else {
-            unreachable!("only connected nodes end a branch")
-        };
-        Tip { height, id, work }
+        // Most are numbered one after the other.
+        let mut branch: Vec<u32> = (self.run + 1..tip.saturating_add(1)).rev().collect();
+        let rest = branch.last().map_or(Some(tip), |&first| self.parent(first));
+        branch.extend(std::iter::successors(rest, |&node| self.parent(node)));
+        branch
     }
 
     /// The orphans that are `sound` by missing parent, and how many such groups are left out.
@@ -158,10 +154,11 @@ impl<R: HeaderRules> HeaderTree<R> {
         let mut lists = vec![first];
         while let Some(mut node) = lists.pop() {
             while node != NONE {
-                if let State::Waiting { child, .. } = self.nodes[node as usize].state {
+                if let State::Waiting { child, .. } = self.nodes[node as usize].state() {
                     if sound(node) {
                         group.blocks += 1;
-                        group.position = group.position.min(self.nodes[node as usize].position);
+                        let position = self.nodes[node as usize].position();
+                        group.position = group.position.min(position);
                     }
                     lists.push(child);
                 }
@@ -186,7 +183,7 @@ impl<R: HeaderRules> HeaderTree<R> {
         }
         let mut has_child = vec![false; self.nodes.len()];
         let stands = |node: u32| {
-            matches!(self.nodes[node as usize].state, State::Connected { .. }) && sound(node)
+            matches!(self.nodes[node as usize].state(), State::Connected { .. }) && sound(node)
         };
         for node in (0..=self.last()).filter(|&node| stands(node)) {
             if let Some(has_child) = has_child.get_mut(self.nodes[node as usize].parent as usize) {
@@ -197,9 +194,9 @@ impl<R: HeaderRules> HeaderTree<R> {
             .filter(|&node| stands(node))
             .filter(|&node| !has_child[node as usize] && !is_best[node as usize])
             // What was known before the input is not reported as found in it.
-            .filter(|&node| self.nodes[node as usize].position != NOT_IN_INPUT)
+            .filter(|&node| self.nodes[node as usize].position() != NOT_IN_INPUT)
             .collect();
-        tips.sort_unstable_by_key(|&node| self.nodes[node as usize].position);
+        tips.sort_unstable_by_key(|&node| self.nodes[node as usize].position());
         let omitted = tips.len().saturating_sub(Outcome::BRANCHES_MAX) as u64;
         tips.truncate(Outcome::BRANCHES_MAX);
         // Where the branch of each node leaves the best one; filled in as branches are walked, so
@@ -213,7 +210,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             fork_height: self
                 .height(self.fork_of(end, &mut forks))
                 .expect("the best branch is connected"),
-            position: self.nodes[end as usize].position,
+            position: self.nodes[end as usize].position(),
         });
         (branches.collect(), omitted)
     }

@@ -18,6 +18,8 @@ use super::common_rules::proof_of_work_is_valid;
 use super::index::Index;
 use super::node::{Ancestor, Candidate, NONE, NOT_IN_INPUT, Node, START, State, UNKNOWN_BITS};
 use super::rejections::{Record, Rejections};
+use super::run::Steady;
+use super::stretches::Stretches;
 
 /// The rules of a family of chains, as the tree asks them.
 pub trait HeaderRules {
@@ -33,6 +35,13 @@ pub trait HeaderRules {
     /// # Errors
     /// The first rule that is broken.
     fn check_in_context(&self, block: &Candidate, parent: Ancestor<'_>) -> Result<(), Violation>;
+
+    /// What the rules in context come to for the descendants of `parent`, while they stay the same; `None` if
+    /// each has to be judged by them.
+    fn steady(&self, parent: Ancestor<'_>) -> Option<Steady> {
+        let _ = parent;
+        None
+    }
 }
 
 /// Where a tree begins.
@@ -67,10 +76,11 @@ const REPEATS_MAX: usize = 1 << 20;
 pub struct HeaderTree<R> {
     pub(super) rules: R,
     pub(super) nodes: Vec<Node>,
+    pub(super) stretches: Stretches,
     index: Index,
     /// From this node on, each is an accepted child of the one before it: so most are found without
     /// following links.
-    run: u32,
+    pub(super) run: u32,
     /// From a missing parent to the first of the nodes that wait for it.
     pub(super) missing: HashMap<Hash256, u32, RandomState>,
     pub(super) repeats: Repeats,
@@ -86,16 +96,16 @@ pub struct HeaderTree<R> {
     /// That of the header judged last: bits rarely change from block to block.
     last_difficulty: Difficulty,
     /// The node for which headers waited that came before it, most recently; [`NONE`] at first.
-    last_awaited: u32,
+    pub(super) last_awaited: u32,
 }
 
 /// What bits say: to read them takes longer than all rules that use them, and work a 256-bit division.
 #[derive(Clone, Copy, Debug)]
-struct Difficulty {
+pub(super) struct Difficulty {
     bits: CompactTarget,
     /// `None` if they name none within the limit.
-    target: Option<Target>,
-    work: Work,
+    pub(super) target: Option<Target>,
+    pub(super) work: Work,
 }
 
 impl Difficulty {
@@ -114,18 +124,17 @@ impl<R: HeaderRules> HeaderTree<R> {
             Start::Genesis => (genesis.id(), 0, last_difficulty.work),
             Start::Trusted { id, height } => (id, height, Work::ZERO),
         };
-        let root = Node {
-            id,
-            state: State::Connected { height, work },
-            parent: NONE,
-            version: genesis.version(),
-            time: if start == Start::Genesis { genesis.time() } else { 0 },
-            bits: if start == Start::Genesis { genesis.bits() } else { UNKNOWN_BITS },
-            position: NOT_IN_INPUT,
+        let (version, time, bits) = match start {
+            Start::Genesis => (genesis.version(), genesis.time(), genesis.bits()),
+            Start::Trusted { .. } => (genesis.version(), 0, UNKNOWN_BITS),
         };
+        let block = Candidate { id, version, time, bits };
+        let state = State::Connected { height, stretch: Stretches::START };
+        let root = Node::new(&block, NONE, state, NOT_IN_INPUT);
         let mut tree = Self {
             rules,
             nodes: Vec::new(),
+            stretches: Stretches::new(height, bits, work),
             index: Index::default(),
             run: START,
             missing: HashMap::default(),
@@ -194,7 +203,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     #[must_use]
     pub fn number_of(&self, id: &Hash256) -> Option<u32> {
         let is_accepted =
-            |node: &u32| matches!(self.nodes[*node as usize].state, State::Connected { .. });
+            |node: &u32| matches!(self.nodes[*node as usize].state(), State::Connected { .. });
         self.index.find_in(&self.nodes, id).filter(is_accepted)
     }
 
@@ -204,10 +213,32 @@ impl<R: HeaderRules> HeaderTree<R> {
         Ancestor::new(&self.nodes, number, self.run)
     }
 
+    /// The work of the branch up to an accepted block.
+    ///
+    /// # Panics
+    /// If the block was not accepted.
+    #[must_use]
+    pub fn work(&self, number: u32) -> Work {
+        let State::Connected { height, stretch } = self.nodes[number as usize].state() else {
+            unreachable!("the caller knows that it was accepted")
+        };
+        self.stretches.work(stretch, height)
+    }
+
+    /// An accepted block as the end of a branch.
+    ///
+    /// # Panics
+    /// If the block was not accepted.
+    #[must_use]
+    pub fn tip(&self, number: u32) -> Tip {
+        let block = self.block(number);
+        Tip { height: block.height(), id: block.id(), work: self.work(number) }
+    }
+
     /// Whether a header was rejected, which it stays.
     #[must_use]
     pub fn is_rejected(&self, number: u32) -> bool {
-        matches!(self.nodes[number as usize].state, State::Rejected { .. })
+        matches!(self.nodes[number as usize].state(), State::Rejected { .. })
     }
 
     /// The number of a block's parent, unless the tree begins with it.
@@ -252,18 +283,13 @@ impl<R: HeaderRules> HeaderTree<R> {
         let parent_id = header.parent();
         let parent = self.index.find(&self.nodes, &parent_id);
         let parent = parent.ok_or(Violation::BadPrevBlk { parent: parent_id })?;
-        let (version, time, bits) = (header.version(), header.time(), header.bits());
-        let block = Candidate { id, version, time, bits };
+        let block = Candidate::of(header, id);
         self.check_alone(&block)?;
         self.rules.check_in_context(&block, self.block(parent))?;
         let state = State::Waiting { next: NONE, child: NONE };
-        let position = NOT_IN_INPUT;
-        let node = self.push(Node { id, state, parent, version, time, bits, position });
+        let node = self.push(Node::new(&block, parent, state, NOT_IN_INPUT));
         self.known = node + 1;
-        let State::Connected { height, work } = self.nodes[parent as usize].state else {
-            unreachable!("what is known is connected")
-        };
-        self.connect(node, height + 1, work);
+        self.connect(node, parent);
         // It counts once the input brings it.
         self.connected -= 1;
         Ok(node)
@@ -290,11 +316,8 @@ impl<R: HeaderRules> HeaderTree<R> {
         let parent_id = header.parent();
         let parent = self.index.find(&self.nodes, &parent_id);
         let block = Candidate::of(header, id);
-        let Candidate { version, time, bits, .. } = block;
         let state = State::Waiting { next: NONE, child: NONE };
-        let parent_node = parent.unwrap_or(NONE);
-        let node =
-            self.push(Node { id, state, parent: parent_node, version, time, bits, position });
+        let node = self.push(Node::new(&block, parent.unwrap_or(NONE), state, position));
         if let Err(violation) = self.check_alone(&block) {
             self.reject(node, violation);
         }
@@ -305,72 +328,6 @@ impl<R: HeaderRules> HeaderTree<R> {
         }
         self.adopt(id, node);
         Some(node)
-    }
-
-    /// Takes the first of the next headers of the input, as long as each is a child of the node pushed
-    /// last and there is nothing to object or to wait for, as is true of nearly all. Gives how many it
-    /// took; the next one is for [`HeaderTree::insert`]. Headers, ids and places go together.
-    ///
-    /// # Panics
-    /// As [`HeaderTree::insert`].
-    pub fn insert_run(
-        &mut self,
-        headers: &[Header],
-        ids: &[Hash256],
-        positions: &[Position],
-    ) -> usize {
-        let last = self.nodes[self.last() as usize];
-        let State::Connected { height, work } = last.state else { return 0 };
-        // A child of the last node is new unless it waited for that node: then it came before.
-        if self.last_awaited == self.last() {
-            return 0;
-        }
-        // What was just written is slow to read back, so the loop has it at hand.
-        let mut tip = Tip { id: last.id, height, work };
-        let headers = headers.iter().zip(ids).zip(positions);
-        let mut taken = 0;
-        for ((header, id), position) in headers {
-            if header.parent() != tip.id {
-                break;
-            }
-            let Some(next) = self.extend(&tip, &Candidate::of(header, *id), *position) else {
-                break;
-            };
-            tip = next;
-            taken += 1;
-        }
-        self.seen += taken as u64;
-        taken
-    }
-
-    /// Takes a new child of the node pushed last, which is `tip`, unless there is anything to object or
-    /// to wait for.
-    #[inline]
-    fn extend(&mut self, tip: &Tip, block: &Candidate, position: Position) -> Option<Tip> {
-        let parent = self.last();
-        let Difficulty { target, work, .. } = *self.difficulty_of(block.bits);
-        // The rule that stands alone, with the target at hand.
-        if !target.is_some_and(|target| target.is_met_by(&block.id)) {
-            return None;
-        }
-        self.rules.check_in_context(block, self.block(parent)).ok()?;
-        if !self.missing.is_empty() && self.missing.contains_key(&block.id) {
-            return None;
-        }
-        let Candidate { id, version, time, bits } = *block;
-        let height = tip.height + 1;
-        let work = tip.work.saturating_add(work);
-        let state = State::Connected { height, work };
-        let run = self.run;
-        let node = self.push(Node { id, state, parent, version, time, bits, position });
-        self.run = run;
-        if self.best == parent && work > tip.work {
-            self.connected += 1;
-            self.best = node;
-        } else {
-            self.has_connected(node, work, position);
-        }
-        Some(Tip { id, height, work })
     }
 
     /// The end of the branch with the most work so far.
@@ -386,24 +343,31 @@ impl<R: HeaderRules> HeaderTree<R> {
 
     /// Appends a node, with which a new run begins.
     #[inline(always)]
-    fn push(&mut self, node: Node) -> u32 {
-        let number = u32::try_from(self.nodes.len()).ok().filter(|&number| number != NONE);
-        let number = number.expect("fewer than 2^32 - 1 headers");
-        if self.nodes.len() == self.nodes.capacity() {
-            // As much again.
-            self.reserve(self.nodes.len().max(1));
-        }
+    pub(super) fn push(&mut self, node: Node) -> u32 {
+        self.make_room(1);
+        let number = u32::try_from(self.nodes.len()).expect("there is room for its number");
         self.nodes.push(node);
         self.run = number;
         number
     }
 
+    /// Makes room for so many more nodes, and for their numbers.
+    #[inline(always)]
+    pub(super) fn make_room(&mut self, nodes: usize) {
+        let len = self.nodes.len() + nodes;
+        assert!(len <= NONE as usize, "fewer than 2^32 - 1 headers");
+        if len > self.nodes.capacity() {
+            // As much again at least.
+            self.reserve(self.nodes.len().max(nodes));
+        }
+    }
+
     pub(super) fn is_waiting(&self, node: u32) -> bool {
-        matches!(self.nodes[node as usize].state, State::Waiting { .. })
+        matches!(self.nodes[node as usize].state(), State::Waiting { .. })
     }
 
     pub(super) fn height(&self, node: u32) -> Option<u32> {
-        match self.nodes[node as usize].state {
+        match self.nodes[node as usize].state() {
             State::Connected { height, .. } => Some(height),
             State::Rejected { height, .. } => height,
             State::Waiting { .. } => None,
@@ -416,16 +380,16 @@ impl<R: HeaderRules> HeaderTree<R> {
     fn judge(&mut self, node: u32, block: &Candidate) {
         let here = &self.nodes[node as usize];
         let parent = &self.nodes[here.parent as usize];
-        let (parent_id, parent_state) = (parent.id, parent.state);
-        match (here.state, parent_state) {
+        let (parent_id, parent_state) = (parent.id, parent.state());
+        match (here.state(), parent_state) {
             (State::Rejected { next, .. }, _) => {
                 // Its own bytes condemned it before; now its height is known as well.
                 let height = self.height(here.parent).map(|height| height + 1);
-                self.nodes[node as usize].state = State::Rejected { height, next };
+                self.nodes[node as usize].set_state(State::Rejected { height, next });
             }
-            (_, State::Connected { height, work }) => {
+            (_, State::Connected { .. }) => {
                 match self.rules.check_in_context(block, self.block(here.parent)) {
-                    Ok(()) => self.connect(node, height + 1, work),
+                    Ok(()) => self.connect(node, here.parent),
                     Err(violation) => self.reject(node, violation),
                 }
             }
@@ -434,15 +398,21 @@ impl<R: HeaderRules> HeaderTree<R> {
     }
 
     #[inline]
-    fn connect(&mut self, node: u32, height: u32, parent_work: Work) {
-        let Node { bits, position, .. } = self.nodes[node as usize];
-        let work = parent_work.saturating_add(self.difficulty_of(bits).work);
-        self.nodes[node as usize].state = State::Connected { height, work };
-        self.has_connected(node, work, position);
+    fn connect(&mut self, node: u32, parent: u32) {
+        let State::Connected { height, stretch } = self.nodes[parent as usize].state() else {
+            unreachable!("the caller knows that the parent was accepted")
+        };
+        let bits = self.nodes[node as usize].bits;
+        let work = self.difficulty_of(bits).work;
+        let stretch = self.stretches.of_child(stretch, height, bits, work);
+        let here = &mut self.nodes[node as usize];
+        here.set_state(State::Connected { height: height + 1, stretch });
+        let position = here.position();
+        self.has_connected(node, self.stretches.work(stretch, height + 1), position);
     }
 
     #[inline]
-    fn difficulty_of(&mut self, bits: CompactTarget) -> &Difficulty {
+    pub(super) fn difficulty_of(&mut self, bits: CompactTarget) -> &Difficulty {
         if self.last_difficulty.bits != bits {
             self.last_difficulty = Difficulty::of(bits, self.rules.pow_limit());
         }
@@ -451,14 +421,12 @@ impl<R: HeaderRules> HeaderTree<R> {
 
     /// Counts a node that was accepted, and prefers its branch if it has the most work.
     #[inline]
-    fn has_connected(&mut self, node: u32, work: Work, position: Position) {
+    pub(super) fn has_connected(&mut self, node: u32, work: Work, position: Position) {
         self.connected += 1;
-        let best = &self.nodes[self.best as usize];
-        let State::Connected { work: most, .. } = best.state else {
-            unreachable!("the best node is connected")
-        };
+        let most = self.work(self.best);
         // What was known before came first of all.
-        let first_seen = self.best >= self.known && position < best.position;
+        let first_seen =
+            self.best >= self.known && position < self.nodes[self.best as usize].position();
         if work > most || (work == most && first_seen) {
             self.best = node;
         }
@@ -466,20 +434,26 @@ impl<R: HeaderRules> HeaderTree<R> {
 
     #[cold]
     fn reject(&mut self, node: u32, violation: Violation) {
-        let Node { id, position, parent, .. } = self.nodes[node as usize];
+        let Node { id, parent, .. } = self.nodes[node as usize];
         let height = (parent != NONE).then(|| self.height(parent)).flatten();
         let height = height.map(|height| height + 1);
-        self.nodes[node as usize].state = State::Rejected { height, next: NONE };
+        self.nodes[node as usize].set_state(State::Rejected { height, next: NONE });
+        let position = self.nodes[node as usize].position();
         self.rejections.push(Record { position, node, id, violation });
     }
 
     /// Appends `node` to the orphans that hang below `parent`, itself an orphan.
     fn wait_for(&mut self, parent: u32, node: u32) {
-        let State::Waiting { child, .. } = &mut self.nodes[parent as usize].state else {
-            unreachable!("the caller saw that the parent waits")
-        };
-        let next = std::mem::replace(child, node);
+        let next = self.replace_child(parent, node).expect("the caller saw that the parent waits");
         self.set_next(node, next);
+    }
+
+    /// Gives a node that waits another first child than it had: which one was that?
+    fn replace_child(&mut self, node: u32, child: u32) -> Option<u32> {
+        let node = &mut self.nodes[node as usize];
+        let State::Waiting { next, child: before } = node.state() else { return None };
+        node.set_state(State::Waiting { next, child });
+        Some(before)
     }
 
     fn wait_for_missing(&mut self, parent: Hash256, node: u32) {
@@ -487,11 +461,13 @@ impl<R: HeaderRules> HeaderTree<R> {
         self.set_next(node, next);
     }
 
-    fn set_next(&mut self, node: u32, link: u32) {
-        match &mut self.nodes[node as usize].state {
-            State::Waiting { next, .. } | State::Rejected { next, .. } => *next = link,
+    fn set_next(&mut self, node: u32, next: u32) {
+        let node = &mut self.nodes[node as usize];
+        node.set_state(match node.state() {
+            State::Waiting { child, .. } => State::Waiting { next, child },
+            State::Rejected { height, .. } => State::Rejected { height, next },
             State::Connected { .. } => unreachable!("a connected node waits for nothing"),
-        }
+        });
     }
 
     /// Gives `node`, just inserted under `id`, the children that came before it, and judges all
@@ -507,8 +483,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             self.nodes[child as usize].parent = node;
             child = self.next(child);
         }
-        if let State::Waiting { child, .. } = &mut self.nodes[node as usize].state {
-            *child = first;
+        if self.replace_child(node, first).is_some() {
             return;
         }
         // Depth can be that of the whole dump, so no recursion.
@@ -517,7 +492,7 @@ impl<R: HeaderRules> HeaderTree<R> {
             while child != NONE {
                 let next = self.next(child);
                 if let State::Waiting { child: grandchildren, .. } =
-                    self.nodes[child as usize].state
+                    self.nodes[child as usize].state()
                 {
                     lists.push(grandchildren);
                 }
@@ -529,7 +504,7 @@ impl<R: HeaderRules> HeaderTree<R> {
     }
 
     pub(super) fn next(&self, node: u32) -> u32 {
-        match self.nodes[node as usize].state {
+        match self.nodes[node as usize].state() {
             State::Waiting { next, .. } | State::Rejected { next, .. } => next,
             State::Connected { .. } => NONE,
         }
@@ -538,13 +513,13 @@ impl<R: HeaderRules> HeaderTree<R> {
     /// A header that the tree has seen before.
     fn repeat(&mut self, node: u32, block: &Candidate, position: Position) {
         let known = &mut self.nodes[node as usize];
-        if known.position == NOT_IN_INPUT {
+        if known.position() == NOT_IN_INPUT {
             return self.bring_known(node, block, position);
         }
         if let Some(copies) = &mut self.copies {
             return copies.push((node, position));
         }
-        match known.state {
+        match known.state() {
             State::Connected { .. } => self.duplicates += 1,
             // As a node would: it keeps no rejected header and judges the next copy again.  Which
             // verdict that is, is settled at the end, when every copy has one.
@@ -568,7 +543,7 @@ impl<R: HeaderRules> HeaderTree<R> {
                 self.rejections.push(Record { position, node, id, violation });
             }
             _ => {
-                self.nodes[node as usize].position = position;
+                self.nodes[node as usize].set_position(position);
                 self.connected += 1;
             }
         }

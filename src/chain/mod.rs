@@ -9,6 +9,8 @@ mod index;
 mod node;
 mod outcome;
 mod rejections;
+mod run;
+mod stretches;
 
 pub use block_tree::{BlockTree, Body};
 pub use common_rules::MEDIAN_BLOCKS;
@@ -16,3 +18,4 @@ pub(crate) use common_rules::{proof_of_work_is_valid, time_is_after_median};
 pub use header_tree::{HeaderRules, HeaderTree, Start};
 pub use node::{Ancestor, Candidate};
 pub use outcome::{BlockCounts, OrphanGroup, Outcome, SideBranch, Tip};
+pub use run::Steady;

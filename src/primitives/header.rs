@@ -57,36 +57,42 @@ impl Header {
     }
 
     /// The block version.
+    #[inline]
     #[must_use]
     pub fn version(&self) -> i32 {
         i32::from_le_bytes(self.word(VERSION_AT))
     }
 
     /// The id of the parent block.
+    #[inline]
     #[must_use]
     pub fn parent(&self) -> Hash256 {
         self.hash(PARENT_AT)
     }
 
     /// The root of the tree over the block's transactions.
+    #[inline]
     #[must_use]
     pub fn merkle_root(&self) -> Hash256 {
         self.hash(MERKLE_ROOT_AT)
     }
 
     /// The block time in seconds since 1970-01-01.
+    #[inline]
     #[must_use]
     pub fn time(&self) -> u32 {
         u32::from_le_bytes(self.word(TIME_AT))
     }
 
     /// The compact difficulty target (`nBits`).
+    #[inline]
     #[must_use]
     pub fn bits(&self) -> CompactTarget {
         CompactTarget::from_bits(u32::from_le_bytes(self.word(BITS_AT)))
     }
 
     /// The proof-of-work nonce.
+    #[inline]
     #[must_use]
     pub fn nonce(&self) -> u32 {
         u32::from_le_bytes(self.word(NONCE_AT))
@@ -118,12 +124,14 @@ impl Header {
         self.bits().decode().is_ok_and(|target| target.is_met_by(id))
     }
 
+    #[inline]
     fn word(&self, at: usize) -> [u8; 4] {
         let mut word = [0; 4];
         word.copy_from_slice(&self.0[at..at + 4]);
         word
     }
 
+    #[inline]
     fn hash(&self, at: usize) -> Hash256 {
         let mut hash = [0; 32];
         hash.copy_from_slice(&self.0[at..at + 32]);

@@ -12,6 +12,9 @@ impl Work {
     /// No work at all.
     pub const ZERO: Self = Self(U256::ZERO);
 
+    /// The most there can be.
+    pub(crate) const MAX: Self = Self(U256::MAX);
+
     pub(super) const fn from_u256(value: U256) -> Self {
         Self(value)
     }

@@ -112,7 +112,7 @@ impl<'a> HeaderSink<'a> {
     /// numbers of the headers that it appends.
     fn follow(&mut self, tree: &HeaderTree<HeaderRules>) -> Result<Vec<u32>, Error> {
         let (tip, best) = (self.tip, tree.best());
-        let is_better = tree.block(best).work() > tree.block(tip).work();
+        let is_better = tree.work(best) > tree.work(tip);
         let (back, forth) = if is_better { tree.route(tip, best) } else { Default::default() };
         self.tell_of_step()?;
         let start = Instant::now();

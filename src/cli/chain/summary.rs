@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::bitcoin;
 use crate::bitcoin::{LoadedBlocks, LoadedHeaders};
 use crate::chain::file::{AnyStorage, ChainFile, FileHead};
-use crate::chain::{Ancestor, HeaderRules, HeaderTree};
+use crate::chain::{HeaderRules, HeaderTree, Tip};
 use crate::cli::output::grouped;
 use crate::ledger::{self, LoadedLedger};
 
@@ -82,7 +82,7 @@ impl Summary {
     pub(super) fn read_ledger(&mut self, loaded: &LoadedLedger) {
         let file = loaded.store.file();
         self.read_commit(file);
-        self.read_tip(loaded.tree.block(loaded.store.tip()));
+        self.read_tip(loaded.tree.tip(loaded.store.tip()));
         self.transactions = Some(loaded.transactions);
         self.accounts = Some(loaded.state.len() as u64);
         self.supply = Some(loaded.state.supply().to_string());
@@ -92,29 +92,29 @@ impl Summary {
     /// Learns what a chain of headers holds.
     pub(super) fn read_headers(&mut self, loaded: &LoadedHeaders) {
         let file = loaded.store.file();
-        let tip = loaded.tree.block(loaded.store.tip());
+        let tip = loaded.tree.tip(loaded.store.tip());
         self.read_commit(file);
         self.read_tip(tip);
-        self.bytes_per_header = ratio(file.len(), tip.height().into());
+        self.bytes_per_header = ratio(file.len(), tip.height.into());
     }
 
     /// Learns what a chain of blocks holds.
     pub(super) fn read_blocks(&mut self, loaded: &LoadedBlocks) {
         let file = loaded.store.file();
-        let tip = loaded.tree.block(loaded.store.tip());
+        let tip = loaded.tree.tip(loaded.store.tip());
         self.read_commit(file);
         self.read_tip(tip);
-        self.bytes_per_block = ratio(file.len(), tip.height().into());
+        self.bytes_per_block = ratio(file.len(), tip.height.into());
     }
 
     /// The tip as it was read, which frames behind a slot that does not hold may have moved.
-    fn read_tip(&mut self, tip: Ancestor<'_>) {
+    fn read_tip(&mut self, tip: Tip) {
         self.tip = Some(TipSummary {
-            height: tip.height(),
-            hash: tip.id().to_string(),
-            chainwork: Some(tip.work().to_string()),
+            height: tip.height,
+            hash: tip.id.to_string(),
+            chainwork: Some(tip.work.to_string()),
         });
-        self.blocks = Some(u64::from(tip.height()) + 1);
+        self.blocks = Some(u64::from(tip.height) + 1);
     }
 
     /// The lines for people.
