@@ -69,8 +69,7 @@ impl Platform {
         Self::all().next().unwrap_or(Self::portable())
     }
 
-    /// All that this processor has, the fastest first. That AVX-512 is faster than SHA-NI was measured
-    /// on Intel's processors alone.
+    /// All that this processor has, the fastest first.
     pub fn all() -> impl Iterator<Item = Self> {
         let named = [Self::avx512(), Self::sha_ni(), Self::avx2(), Self::armv8()];
         named.into_iter().chain([Some(Self::portable())]).flatten()
